@@ -1,0 +1,1 @@
+"""The MES stand-in: a process of its own that knows nothing of Andonloop but its webhook contract."""

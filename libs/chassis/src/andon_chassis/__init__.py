@@ -1,0 +1,1 @@
+"""What every Andonloop service needs and none owns."""

@@ -1,0 +1,160 @@
+"""For tests of services: sample events, and steps that run in the test's own thread.
+
+bus, codec = MemoryBus(), Codec(MemorySchemaRegistry())
+publish(bus, codec, [capture_recorded("1")])
+step = stream_step(bus, codec, "quality-audit", ["capture.recorded"], handler)
+drain(step)
+assert events(bus, codec, "capture.audited") == ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from andon_events import records as r
+
+from andon_chassis.bus.memory import MemoryBus
+from andon_chassis.bus.ports import Bus
+from andon_chassis.clock import Clock, FakeClock
+from andon_chassis.codec import Codec
+from andon_chassis.consuming import Batching, Step
+from andon_chassis.database import Database
+from andon_chassis.deadletter import DeadLetterBudget
+from andon_chassis.events import Event, deterministic_id, event, station_key
+from andon_chassis.health import Health
+from andon_chassis.objects import object_ref
+from andon_chassis.state import StateHandler, StateStep
+from andon_chassis.stream import PartitionMemory, StreamHandler, StreamStep
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def context(line: str = "line-a", station: str = "cell-1", **known: Any) -> r.CaptureContext:
+    """A capture context with the given fields known."""
+    return r.CaptureContext(line=line, station=station, **known)
+
+
+def image_ref(data: bytes = b"image", width: int = 300, height: int = 300) -> r.ImageRef:
+    """An image reference; the object itself is not stored."""
+    ref = object_ref("images", data, "image/png")
+    return r.ImageRef(object=ref, width=width, height=height, channels=1, bit_depth=8)
+
+
+def capture_recorded(
+    trigger: str,
+    *,
+    line: str = "line-a",
+    station: str = "cell-1",
+    image: r.ImageRef | None = None,
+    after_s: float = 0.0,
+    **known: Any,
+) -> Event[r.CaptureRecorded]:
+    """What capture-ingest would have said of one trigger, `after_s` seconds after START."""
+    at = START + timedelta(seconds=after_s)
+    capture_id = deterministic_id("capture", line, station, trigger)
+    data = r.CaptureRecorded(
+        capture_id=capture_id,
+        context=context(line, station, **known),
+        image=image or image_ref(),
+        trigger_id=trigger,
+        received_via="http",
+        captured_at=at,
+        received_at=at,
+    )
+    return event(data, source="capture-ingest", key=station_key(line, station), time=at, cause=capture_id)
+
+
+def publish(bus: Bus, codec: Codec, happened: Sequence[Event[Any]]) -> None:
+    """Put events on the bus."""
+    producer = bus.producer()
+    producer.send([codec.encode(e) for e in happened])
+    producer.close()
+
+
+def events(bus: MemoryBus, codec: Codec, topic: str) -> list[Event[Any]]:
+    """All events of a topic on an in-memory bus."""
+    return [codec.decode(m) for m in bus.messages(topic)]
+
+
+def _common(
+    bus: Bus,
+    codec: Codec,
+    service: str,
+    topics: Sequence[str],
+    clock: Clock | None,
+    batch_most: int,
+    budget: DeadLetterBudget | None,
+) -> dict[str, Any]:
+    clock = clock or FakeClock()
+    return {
+        "service": service,
+        "name": f"step {service}",
+        "topics": topics,
+        "consumer": bus.consumer(service),
+        "codec": codec,
+        "clock": clock,
+        "health": Health(clock),
+        "batching": Batching(batch_most, 0.005),
+        "budget": budget or DeadLetterBudget(),
+    }
+
+
+def stream_step(
+    bus: Bus,
+    codec: Codec,
+    service: str,
+    topics: Sequence[str],
+    handler: StreamHandler,
+    *,
+    memory: PartitionMemory | None = None,
+    clock: Clock | None = None,
+    instance: str = "1",
+    batch_most: int = 100,
+    budget: DeadLetterBudget | None = None,
+) -> StreamStep:
+    """A started stream step, to be turned by hand."""
+    step = StreamStep(
+        handler=handler,
+        producer=bus.transactional_producer(f"{service}-{instance}"),
+        tail=bus.tail_reader() if memory else None,
+        memory=memory,
+        **_common(bus, codec, service, topics, clock, batch_most, budget),
+    )
+    step.start()
+    return step
+
+
+def state_step(
+    bus: Bus,
+    codec: Codec,
+    service: str,
+    topics: Sequence[str],
+    handler: StateHandler,
+    database: Database,
+    *,
+    clock: Clock | None = None,
+    batch_most: int = 100,
+    budget: DeadLetterBudget | None = None,
+) -> StateStep:
+    """A started state step, to be turned by hand."""
+    step = StateStep(
+        group=service,
+        handler=handler,
+        database=database,
+        **_common(bus, codec, service, topics, clock, batch_most, budget),
+    )
+    step.start()
+    return step
+
+
+def drain(step: Step, turns: int = 100) -> int:
+    """Turn until nothing comes any more; gives the number of events handled."""
+    handled = 0
+    for _ in range(turns):
+        now = step.turn(0.0)
+        if not now:
+            break
+        handled += now
+    return handled

@@ -1,0 +1,1 @@
+"""What a capture is: its identity, its metadata and their gaps, its time."""

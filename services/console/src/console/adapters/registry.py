@@ -1,0 +1,76 @@
+"""The registry over HTTP: one pooled client, short timeouts, one repeat where repeating is safe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+from andon_chassis.errors import Unavailable
+
+from console.ports import Bytes, Json, RefusedByRegistry
+
+_PASSED_ON = ("content-type", "etag", "cache-control", "content-length", "content-encoding")
+
+
+class HttpRegistry:
+    """Registry on an httpx client.
+
+    Args:
+        url: Base URL of dataset-registry.
+    """
+
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            timeout=httpx.Timeout(5.0, connect=1.0),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+            transport=transport or httpx.AsyncHTTPTransport(retries=1),
+        )
+
+    async def get(self, path: str, **query: str | int | None) -> Json:
+        asked = {name: value for name, value in query.items() if value not in (None, "")}
+        return _answer(await self._send(self._client.build_request("GET", path, params=asked)))
+
+    async def post(self, path: str, body: Json, key: str) -> Json:
+        request = self._client.build_request("POST", path, json=body, headers={"Idempotency-Key": key})
+        return _answer(await self._send(request))
+
+    async def stream(self, path: str, known: str | None) -> Bytes:
+        headers = {"If-None-Match": known} if known else {}
+        answer = await self._send(self._client.build_request("GET", path, headers=headers), stream=True)
+        kept = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+        return Bytes(answer.status_code, kept, _body(answer))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        try:
+            return await self._client.send(request, stream=stream)
+        except httpx.TransportError as error:
+            raise Unavailable("dataset-registry", str(error) or type(error).__name__) from error
+
+
+async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def _answer(answer: httpx.Response) -> Json:
+    if answer.is_success:
+        found: Json = answer.json()
+        return found
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    if answer.status_code >= 500:
+        raise Unavailable("dataset-registry", problem.get("detail", f"it answered {answer.status_code}"))
+    raise RefusedByRegistry(
+        answer.status_code,
+        problem.get("title", "refused"),
+        problem.get("detail", "The registry gave no reason."),
+    )

@@ -1,0 +1,371 @@
+"""The pages: each asks the registry for what it shows, and hands commands on to it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from urllib.parse import quote, unquote, urlencode
+from uuid import UUID, uuid4
+
+from andon_chassis import http
+from andon_chassis.clock import Clock
+from andon_chassis.errors import Unavailable
+from andon_chassis.health import Health
+from fastapi import APIRouter, Cookie, FastAPI, Form, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from console import handlers, protection
+from console.domain.words import PROOFS, sentence
+from console.ports import RefusedByRegistry, Registry
+from console.rendering import STATIC, render
+
+REVIEWER = "andon_reviewer"
+SAID = "andon_said"
+YEAR_S = 31_536_000
+STRIP, PAGE = 24, 48
+PART_KEPT_S = 0.9
+VIEWS = {"image": "image?view=screen", "thumbnail": "image?view=thumbnail", "heat-map": "heat-map"}
+SECTIONS = ("/", "/review", "/disputes", "/captures", "/actions")
+
+Person = Annotated[str | None, Cookie(alias=REVIEWER)]
+Field = Annotated[str, Form(max_length=4000)]
+
+
+class KeptFiles(StaticFiles):
+    """Static files; an address with a hash never changes its content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        answer = await super().get_response(path, scope)
+        if b"v=" in scope["query_string"]:
+            answer.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable"
+        return answer
+
+
+def create_app(registry: Registry, clock: Clock, health: Health) -> FastAPI:
+    """The console over this registry."""
+    app = FastAPI(title="Andonloop console", docs_url=None, redoc_url=None, openapi_url=None)
+    http.install(app, health)
+    app.mount("/static", KeptFiles(directory=STATIC), name="static")
+    protection.install(app)
+    app.include_router(_overview(registry, clock))
+    app.include_router(_captures(registry, clock))
+    app.include_router(_reviews(registry, clock))
+    app.include_router(_actions(registry, clock))
+    _errors(app)
+    return app
+
+
+async def _page(
+    template: str, registry: Registry, clock: Clock, person: str | None, request: Request, **values: Any
+) -> HTMLResponse:
+    """A whole page, with the navigation's figures and who is at the desk."""
+    if "lines" not in values:
+        values["lines"] = await handlers.lines(registry, clock.now())
+    if "people" not in values:
+        values["people"] = await handlers.people(registry)
+    said = request.cookies.get(SAID)
+    answer = HTMLResponse(
+        render(
+            template,
+            now=clock.now(),
+            badges=handlers.badges(values["lines"]),
+            person=_name(person),
+            here=request.url.path,
+            said=unquote(said) if said else None,
+            **values,
+        )
+    )
+    if said:
+        answer.delete_cookie(SAID)
+    return answer
+
+
+class Parts:
+    """Live parts of pages, made at most once a second however many screens hang in the hall."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._made: dict[str, tuple[float, str]] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def send(self, request: Request, name: str, make: Callable[[], Awaitable[str]]) -> Response:
+        """The part `name`, or word that it has not changed."""
+        async with self._locks[name]:
+            at, text = self._made.get(name, (float("-inf"), ""))
+            if self._clock.monotonic() - at > PART_KEPT_S:
+                text = await make()
+                self._made[name] = self._clock.monotonic(), text
+        return _part(request, text)
+
+
+def _part(request: Request, text: str) -> Response:
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return HTMLResponse(text, headers=headers)
+
+
+def _overview(registry: Registry, clock: Clock) -> APIRouter:
+    routes, parts = APIRouter(), Parts(clock)
+
+    @routes.get("/")
+    async def overview(request: Request, person: Person = None) -> Response:
+        lines, captures, work = await asyncio.gather(
+            handlers.lines(registry, clock.now()), handlers.captures(registry, STRIP), _work()
+        )
+        return await _page(
+            "overview.html", registry, clock, person, request, lines=lines, captures=captures["items"], **work
+        )
+
+    @routes.get("/parts/board")
+    async def board(request: Request) -> Response:
+        async def make() -> str:
+            return render("parts/board.html", lines=await handlers.lines(registry, clock.now()))
+
+        return await parts.send(request, "board", make)
+
+    @routes.get("/parts/captures")
+    async def strip(request: Request) -> Response:
+        async def make() -> str:
+            page = await handlers.captures(registry, STRIP)
+            return render("parts/strip.html", captures=page["items"])
+
+        return await parts.send(request, "captures", make)
+
+    @routes.get("/parts/work")
+    async def work(request: Request) -> Response:
+        async def make() -> str:
+            return render("parts/work.html", now=clock.now(), **await _work())
+
+        return await parts.send(request, "work", make)
+
+    @routes.get("/parts/badges")
+    async def navigation(request: Request, at: str = "/") -> Response:
+        section = next((s for s in SECTIONS[1:] if at.startswith(s)), "/")
+
+        async def make() -> str:
+            lines = await handlers.lines(registry, clock.now())
+            return render("parts/navigation.html", badges=handlers.badges(lines), here=section)
+
+        return await parts.send(request, f"badges {section}", make)
+
+    @routes.post("/who")
+    async def who(name: Field = "", back: Field = "/") -> Response:
+        """Who is at the desk, until people log in."""
+        answer = RedirectResponse(back if back.startswith("/") and not back.startswith("//") else "/", 303)
+        if name.strip():
+            answer.set_cookie(REVIEWER, quote(name.strip()), max_age=YEAR_S, httponly=True, samesite="strict")
+        else:
+            answer.delete_cookie(REVIEWER)
+        return answer
+
+    async def _work() -> dict[str, Any]:
+        waiting, disputed, actions = await asyncio.gather(
+            handlers.reviews(registry, "open", 6),
+            handlers.reviews(registry, "disputed", 3),
+            handlers.actions(registry, "open", 5),
+        )
+        return {"waiting": waiting, "disputed": disputed, "actions": actions}
+
+    return routes
+
+
+def _captures(registry: Registry, clock: Clock) -> APIRouter:
+    routes = APIRouter(prefix="/captures")
+
+    @routes.get("")
+    async def captures(
+        request: Request,
+        line: str = "",
+        station: str = "",
+        kind: str = "",
+        cursor: str = "",
+        person: Person = None,
+    ) -> Response:
+        wanted = {"line": line, "station": station, "kind": kind}
+        page = await handlers.captures(registry, PAGE, **wanted, cursor=cursor)
+        more = urlencode({**wanted, "cursor": page["next_cursor"]}) if page["next_cursor"] else None
+        return await _page(
+            "captures.html",
+            registry,
+            clock,
+            person,
+            request,
+            captures=page["items"],
+            wanted=wanted,
+            more=more,
+            first=not cursor,
+        )
+
+    @routes.get("/{capture_id}")
+    async def capture(request: Request, capture_id: UUID, person: Person = None) -> Response:
+        found = await handlers.capture(registry, str(capture_id))
+        return await _page("capture.html", registry, clock, person, request, capture=found)
+
+    @routes.get("/{capture_id}/{view}")
+    async def image(
+        capture_id: UUID, view: str, if_none_match: Annotated[str | None, Header()] = None
+    ) -> Response:
+        if view not in VIEWS:
+            raise HTTPException(404)
+        found = await registry.stream(f"/v1/captures/{capture_id}/{VIEWS[view]}", if_none_match)
+        return StreamingResponse(found.body, found.status, dict(found.headers))
+
+    return routes
+
+
+def _reviews(registry: Registry, clock: Clock) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/review")
+    async def review(request: Request, at: str | None = None, person: Person = None) -> Response:
+        desk, people = await asyncio.gather(
+            handlers.desk(registry, "open", _name(person), at), handlers.people(registry)
+        )
+        return await _desk(request, desk, people, person, final=False)
+
+    @routes.get("/disputes")
+    async def disputes(request: Request, at: str | None = None, person: Person = None) -> Response:
+        desk, people = await asyncio.gather(
+            handlers.desk(registry, "disputed", None, at), handlers.people(registry)
+        )
+        return await _desk(request, desk, people, person, final=True)
+
+    @routes.post("/reviews/{review_id}/{command}")
+    async def answer(
+        review_id: UUID,
+        command: str,
+        key: Field,
+        verdict: Field = "",
+        class_name: Field = "",
+        note: Field = "",
+        following: Field = "",
+        person: Person = None,
+    ) -> Response:
+        if command not in {"answer", "adjudicate"}:
+            raise HTTPException(404)
+        final, desk = command == "adjudicate", "/disputes" if command == "adjudicate" else "/review"
+        name = _name(person)
+        if name is None:
+            return _back(desk, "Say who you are first.", at=str(review_id))
+        try:
+            done = await handlers.answer(
+                registry, str(review_id), name, verdict or "defect", class_name, note, key, final=final
+            )
+        except RefusedByRegistry as refused:
+            return _back(desk, refused.advice, at=following if refused.status == 409 else str(review_id))
+        said = sentence(class_name or verdict or "defect")
+        state = {
+            "open": "another answer is wanted",
+            "disputed": "the answers differ: it goes to the QA owner",
+        }
+        return _back(desk, f"{said} – {state.get(done['state'], 'decided')}.", at=following)
+
+    async def _desk(
+        request: Request, desk: handlers.Desk, people: list[Any], person: str | None, *, final: bool
+    ) -> Response:
+        return await _page(
+            "desk.html",
+            registry,
+            clock,
+            person,
+            request,
+            desk=desk,
+            people=people,
+            owners=handlers.qa_owners(people),
+            final=final,
+            may=_name(person) in handlers.qa_owners(people) if final else bool(person),
+            key=str(uuid4()),
+        )
+
+    return routes
+
+
+def _actions(registry: Registry, clock: Clock) -> APIRouter:
+    routes = APIRouter(prefix="/actions")
+
+    @routes.get("")
+    async def actions(request: Request, state: str = "open", person: Person = None) -> Response:
+        state = "closed" if state == "closed" else "open"
+        found = await handlers.actions(registry, state)
+        return await _page(
+            "actions.html",
+            registry,
+            clock,
+            person,
+            request,
+            actions=found,
+            state=state,
+            new_key=lambda: str(uuid4()),
+        )
+
+    @routes.post("/{action_id}/close")
+    async def close(request: Request, action_id: UUID, person: Person = None) -> Response:
+        form = {name: str(value) for name, value in (await request.form()).items()}
+        name = _name(person)
+        if name is None:
+            return _back("/actions", "Say who you are first.")
+        proof = {field: form.get(field, "") for field in PROOFS}
+        try:
+            await handlers.close_action(
+                registry,
+                str(action_id),
+                name,
+                form.get("outcome", "done"),
+                proof,
+                form.get("note", ""),
+                form.get("key", str(uuid4())),
+            )
+        except RefusedByRegistry as refused:
+            return _back("/actions", refused.advice, fragment=f"action-{action_id}")
+        return _back("/actions", "Closed.")
+
+    return routes
+
+
+def _back(path: str, said: str, fragment: str = "", at: str = "") -> RedirectResponse:
+    """To a page, with one sentence about what happened; a link from elsewhere cannot put words there."""
+    query = f"?{urlencode({'at': at})}" if at else ""
+    answer = RedirectResponse(path + query + (f"#{fragment}" if fragment else ""), 303)
+    answer.set_cookie(SAID, quote(said[:500]), max_age=20, httponly=True, samesite="strict")
+    return answer
+
+
+def _name(person: str | None) -> str | None:
+    return unquote(person) if person else None
+
+
+def _errors(app: FastAPI) -> None:
+    """People get pages where machines would get problems."""
+
+    def message(status: int, title: str, text: str, again: int | None = None) -> Response:
+        return HTMLResponse(render("message.html", title=title, text=text, again=again), status)
+
+    @app.exception_handler(Unavailable)
+    async def on_unavailable(request: Request, error: Unavailable) -> Response:
+        text = "The registry does not answer. The line goes on without it; this page tries again by itself."
+        return message(503, "One moment", text, again=3)
+
+    @app.exception_handler(RefusedByRegistry)
+    async def on_refused(request: Request, error: RefusedByRegistry) -> Response:
+        return message(error.status, "That did not work", error.advice)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        return message(
+            422, "That did not work", "The address or the form is not complete; go back and try again."
+        )
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        return message(
+            error.status_code, "Not here", "There is no such page. The overview is a good place to start."
+        )

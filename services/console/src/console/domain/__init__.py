@@ -1,0 +1,1 @@
+"""What a screen says and shows, as plain data."""

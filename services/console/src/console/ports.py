@@ -1,0 +1,47 @@
+"""What the pages need of the world outside: the registry, as a person uses it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+class RefusedByRegistry(Exception):
+    """The registry said no.
+
+    Args:
+        status: Its HTTP status.
+        reason: Its stable code.
+        advice: What the person can do.
+    """
+
+    def __init__(self, status: int, reason: str, advice: str) -> None:
+        super().__init__(f"{status} {reason}: {advice}")
+        self.status = status
+        self.reason = reason
+        self.advice = advice
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """An image on its way through."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes]
+
+
+class Registry(Protocol):
+    """The registry's API. Each call raises Unavailable when it does not answer, RefusedByRegistry when it says no."""
+
+    async def get(self, path: str, **query: str | int | None) -> Json:
+        """What lies at a path."""
+
+    async def post(self, path: str, body: Json, key: str) -> Json:
+        """Carry out a command once for each key."""
+
+    async def stream(self, path: str, known: str | None) -> Bytes:
+        """The bytes at a path; `known` is the ETag the caller has."""

@@ -1,0 +1,61 @@
+"""What every answer carries and every command must come with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+
+from console.rendering import render
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Headers on all answers; commands only from our own pages."""
+
+    @app.middleware("http")
+    async def protect(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        if request.method == "POST" and not _from_here(request):
+            answer: Response = HTMLResponse(
+                render(
+                    "message.html",
+                    title="Not from this console",
+                    text="This command came from another page. Open the console itself and try again.",
+                    again=None,
+                ),
+                403,
+            )
+        else:
+            answer = await go_on(request)
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+
+def _from_here(request: Request) -> bool:
+    """Browsers name the origin of a POST, and scripts of other sites cannot change it."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    return origin is not None and origin.split("://", 1)[-1] == request.headers.get("host")

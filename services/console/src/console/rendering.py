@@ -1,0 +1,69 @@
+"""Templates, and the files that go with them; a file's address changes with its content, so browsers keep it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from console.domain import board, words
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Everything is escaped; an unknown name is an error, never an empty place."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(
+        static=static_url,
+        shares=board.shares,
+        pulse=board.pulse,
+        over_takt=board.over_takt,
+        proofs=words.proofs,
+        known=words.context,
+        DISPOSITIONS=words.DISPOSITIONS,
+    )
+    made.filters.update(
+        disposition=words.disposition,
+        sentence=words.sentence,
+        percent=words.percent,
+        ms=words.milliseconds,
+        latency=words.latency,
+        count=words.count,
+        clock=_clock,
+    )
+    made.tests["later_than"] = lambda moment, other: moment is not None and moment > other
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """A template with its values."""
+    return environment().get_template(template).render(**values)
+
+
+@cache
+def static_url(name: str) -> str:
+    """Address of a static file with the hash of its content."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+def _clock(moment: datetime | str | None) -> str:
+    """The time of day, UTC; the page's script turns it into the reader's own."""
+    if moment is None:
+        return "–"
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    return moment.strftime("%H:%M:%S")

@@ -1,0 +1,294 @@
+"""The console in a real Chromium: what people see, click, type, and what assistive technology finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from andon_local.browser import chromium
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from .conftest import StandIn, identity
+
+SIZES = {"desktop": (1440, 900), "tablet": (834, 1112), "tablet on its side": (1112, 834)}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = chromium()
+    arguments = [a for a in found.arguments if not a.startswith("--headless")]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found.program, args=arguments, env=dict(found.env)
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, console: str) -> Iterator[Callable[..., Page]]:
+    """Opens a page as somebody; afterwards nothing may have gone wrong in the browser."""
+    contexts, wrong = list[Any](), list[str]()
+
+    def opened(path: str = "/", person: str | None = "ada", **options: Any) -> Page:
+        width, height = SIZES[options.pop("size", "desktop")]
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        if person:
+            context.add_cookies([{"name": "andon_reviewer", "value": person, "url": console}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.goto(console + path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    expected = ("503", "ERR_", "Failed to load resource")  # a test that takes the registry away sees these
+    assert [text for text in wrong if not any(part in text for part in expected)] == []
+
+
+@pytest.fixture
+def plant(registry: StandIn) -> StandIn:
+    """Something of everything."""
+    registry.add_capture("first", place=("line-b", "cell-1"))
+    registry.add_capture("unscored", "hold", None)
+    registry.add_capture("rejected", "reject", 0.93)
+    for number in range(3):
+        registry.add_review(f"open {number}")
+    registry.add_review("dispute", "disputed")
+    registry.add_action("spike")
+    return registry
+
+
+def test_the_board_shows_lines_stations_and_images(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page()
+    expect(page.get_by_role("heading", name="line-a")).to_be_visible()
+    expect(page.get_by_role("region", name="line-a cell-1")).to_contain_text("Disputed")
+    expect(page.get_by_role("region", name="line-b cell-1")).to_contain_text("Running")
+    images = page.locator(".film .picture img:not(.heat)")
+    expect(images).to_have_count(len(plant.captures))
+    page.wait_for_function(
+        "[...document.querySelectorAll('.film img')].slice(0, 4).every(i => i.naturalWidth > 0)"
+    )
+
+
+def test_a_new_capture_appears_by_itself(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page()
+    before = page.locator(".film .frame").count()
+    page.evaluate("window.notReloaded = true")
+    plant.add_capture("fresh", "reject", 0.97)
+    expect(page.locator(".film .frame")).to_have_count(before + 1)
+    expect(page.locator(".film .frame").first).to_contain_text("97 %")
+    assert page.evaluate("window.notReloaded") is True
+
+
+def test_reviewing_with_the_keyboard_alone(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review")
+    page.keyboard.press("2")
+    expect(page.get_by_role("status").last).to_contain_text("Dead cell")
+    page.keyboard.press("g")
+    expect(page.get_by_role("status").last).to_contain_text("Good")
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", name="All clear")).to_be_visible()
+    answers = [(path, body) for path, body, _ in plant.commands]
+    assert answers == [
+        (
+            f"/v1/reviews/{identity('r open 0')}/answers",
+            {"reviewer": "ada", "verdict": "defect", "class_name": "dead-cell"},
+        ),
+        (f"/v1/reviews/{identity('r open 1')}/answers", {"reviewer": "ada", "verdict": "good"}),
+        (f"/v1/reviews/{identity('r open 2')}/answers", {"reviewer": "ada", "verdict": "unusable"}),
+    ]
+    assert len({key for _, _, key in plant.commands}) == 3
+
+
+def test_writing_a_note_presses_no_buttons(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review")
+    note = page.get_by_label("Note")
+    note.press_sequentially("g u 1 2 h s")
+    expect(note).to_have_value("g u 1 2 h s")
+    assert plant.commands == []
+    page.get_by_role("button", name="Good").click()
+    expect(page.get_by_role("status").last).to_contain_text("Good")
+    assert plant.commands[0][1]["note"] == "g u 1 2 h s"
+
+
+def test_later_shows_the_next_one_and_answers_nothing(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review")
+    page.keyboard.press("s")
+    page.wait_for_url(f"**/review?at={identity('r open 1')}")
+    assert plant.commands == []
+
+
+def test_the_buttons_wake_up_when_somebody_is_there(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review", person=None)
+    expect(page.get_by_role("button", name="Good")).to_be_disabled()
+    page.keyboard.press("g")
+    assert plant.commands == []
+    page.get_by_label("You are").fill("Zoë")
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_role("button", name="Good")).to_be_enabled()
+    page.keyboard.press("g")
+    expect(page.get_by_role("status").last).to_contain_text("Good")
+    assert plant.commands[0][1]["reviewer"] == "Zoë"
+
+
+def test_only_the_qa_owner_ends_a_dispute(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/disputes")
+    expect(page.get_by_text("ada is no QA owner here. Ask olga.")).to_be_visible()
+    expect(page.get_by_role("button", name="Good")).to_be_disabled()
+    owner = open_page("/disputes", person="olga")
+    expect(owner.locator("blockquote")).to_have_count(2)
+    expect(owner.locator("blockquote").first).to_contain_text("A grinding mark")
+    owner.keyboard.press("1")
+    expect(owner.get_by_role("heading", name="No dispute")).to_be_visible()
+    ((path, body, _),) = plant.commands
+    assert path == f"/v1/reviews/{identity('r dispute')}/adjudication"
+    assert body == {"reviewer": "olga", "verdict": "defect", "class_name": "crack"}
+
+
+def test_an_empty_desk_fills_by_itself(open_page: Callable[..., Page], registry: StandIn) -> None:
+    page = open_page("/review")
+    expect(page.get_by_role("heading", name="All clear")).to_be_visible()
+    registry.add_review("new")
+    expect(page.get_by_role("button", name="Good")).to_be_visible(timeout=15_000)
+
+
+def test_an_action_is_closed_with_its_proof(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/")
+    page.get_by_role("link", name="Add good examples").click()
+    expect(page.get_by_label("Samples added")).to_be_visible()
+    expect(page.locator(".evidence img")).to_have_count(3)
+    page.get_by_label("Samples added").fill("40")
+    page.get_by_label("Note").fill("Forty good cells of both variants")
+    page.get_by_role("button", name="Close action").click()
+    expect(page.get_by_role("heading", name="No action is open")).to_be_visible()
+    assert plant.commands[0][1] == {
+        "outcome": "done",
+        "proof": {"samples_added": "40"},
+        "note": "Forty good cells of both variants",
+        "closed_by": "ada",
+    }
+    page.get_by_role("link", name="Closed").click()
+    expect(page.locator(".action")).to_contain_text("Forty good cells")
+
+
+def test_no_action_asks_for_no_proof(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/actions")
+    page.get_by_text("Close this action").click()
+    page.get_by_label("No action, with a reason").check()
+    expect(page.get_by_label("Samples added")).to_be_hidden()
+
+
+def test_a_refused_closing_is_explained(open_page: Callable[..., Page], plant: StandIn) -> None:
+    plant.refuse = (422, "proof-not-found", "There is no release r9; check the name.")
+    page = open_page(f"/actions#action-{identity('a spike')}")
+    page.get_by_label("Note").fill("released")
+    page.get_by_role("button", name="Close action").click()
+    expect(page.get_by_role("status").last).to_contain_text("There is no release r9")
+
+
+def test_the_heat_map_comes_and_goes_with_h(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page(f"/captures/{identity('rejected')}")
+    shown = page.locator("img[data-heat]")
+    expect(shown).to_have_css("opacity", "0")
+    page.keyboard.press("h")
+    expect(shown).to_have_css("opacity", "0.65")
+    page.get_by_label("Strength of the heat map").fill("100")
+    expect(shown).to_have_css("opacity", "1")
+    page.reload()
+    expect(page.locator("img[data-heat]")).to_have_css("opacity", "1")
+    page.keyboard.press("h")
+    expect(page.locator("img[data-heat]")).to_have_css("opacity", "0")
+
+
+def test_zoom_and_pan(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page(f"/captures/{identity('rejected')}")
+    sheet = page.locator(".sheet")
+    page.get_by_role("button", name="Zoom in").click()
+    assert "scale(1.5)" in (sheet.get_attribute("style") or "")
+    page.locator(".stage").press("ArrowRight")
+    assert "translate(-60px" in (sheet.get_attribute("style") or "")
+    page.locator(".stage").press("0")
+    assert "translate(0px, 0px) scale(1)" in (sheet.get_attribute("style") or "")
+
+
+def test_filters(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/captures")
+    page.get_by_label("Disposition").select_option("reject")
+    page.wait_for_url("**kind=reject**")
+    expect(page.locator(".frame")).to_have_count(4)
+    expect(page.locator(".frame").first).to_contain_text("Reject")
+
+
+def test_earlier_captures_are_a_page_away(open_page: Callable[..., Page], registry: StandIn) -> None:
+    for number in range(60):
+        registry.add_capture(str(number))
+    page = open_page("/captures")
+    expect(page.locator(".frame")).to_have_count(48)
+    page.get_by_role("link", name="Earlier").click()
+    expect(page.locator(".frame")).to_have_count(12)
+    page.get_by_role("link", name="Latest").click()
+    expect(page.locator(".frame")).to_have_count(48)
+
+
+def test_the_theme_is_kept(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page(color_scheme="light")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.goto(page.url.rstrip("/") + "/actions")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_lost_connection_is_said_and_mends_itself(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page()
+    expect(page.locator("#live")).to_have_text("Live")
+    plant.away = True
+    expect(page.locator("#live")).to_have_text("Connection lost", timeout=10_000)
+    expect(page.get_by_role("heading", name="line-a")).to_be_visible()
+    plant.away = False
+    expect(page.locator("#live")).to_have_text("Live", timeout=10_000)
+
+
+def test_it_works_without_javascript(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review", java_script_enabled=False)
+    page.get_by_role("button", name="Dead cell").click()
+    expect(page.get_by_role("status").last).to_contain_text("Dead cell")
+    assert plant.commands[0][1]["class_name"] == "dead-cell"
+
+
+EVERY_PAGE = (
+    "/",
+    "/review",
+    "/disputes",
+    "/captures",
+    f"/captures/{identity('rejected')}",
+    "/actions",
+    "/actions?state=closed",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(open_page: Callable[..., Page], plant: StandIn, console: str, scheme: str) -> None:
+    page = open_page(person="olga", color_scheme=scheme, reduced_motion="reduce")
+    for path in EVERY_PAGE:
+        page.goto(console + path)
+        for summary in page.locator("summary").all():
+            if summary.is_visible():
+                summary.click()
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_is_wider_than_the_screen(
+    open_page: Callable[..., Page], plant: StandIn, console: str, size: str
+) -> None:
+    page = open_page(person="olga", size=size)
+    for path in EVERY_PAGE:
+        page.goto(console + path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path

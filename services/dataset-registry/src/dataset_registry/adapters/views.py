@@ -1,0 +1,239 @@
+"""The reading side of PostgreSQL. Lists are read along an index from where the reader left off, never
+counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from dataset_registry.adapters.sql import Pg
+from dataset_registry.domain.pages import read_cursor, write_cursor
+from dataset_registry.ports import Page, Row
+
+# The disposition that stands, with the scores of the model where the decision itself carries none (a
+# person's word).
+_CAPTURE = """
+    SELECT c.capture_id::text, c.line, c.station, c.context, c.image, c.missing, c.captured_at, c.received_at,
+           d.disposition_id::text, d.revision, d.corrects::text, d.kind, d.reasons, d.severity, d.class_name,
+           d.decided_by, d.decided_at, d.latency_ms, d.evidence,
+           CASE WHEN d.evidence->>'model_release' IS NULL THEN first.evidence ELSE d.evidence END AS
+           model_evidence,
+           coalesce(d.evidence->'heat_map', 'null') <> 'null' OR coalesce(first.evidence->'heat_map', 'null')
+           <> 'null'
+               AS has_heat_map
+    FROM captures c
+    LEFT JOIN dispositions d ON d.capture_id = c.capture_id AND d.revision = c.revision
+    LEFT JOIN dispositions first ON first.capture_id = c.capture_id AND first.revision = 1"""
+
+_REVIEW = """
+    SELECT r.review_id::text, r.disposition_id::text, r.capture_id::text, r.line, r.station, r.context,
+    r.reasons,
+           r.proposed_class, r.defect_score, r.answers_wanted, r.answers_given, r.state, r.due_at,
+           r.requested_at,
+           r.captured_at, r.verdict, r.class_name, r.agreed, r.decided_by, r.completed_at,
+           r.heat_map IS NOT NULL AS has_heat_map,
+           CASE WHEN r.state = 'open' THEN '[]'::json ELSE (
+               SELECT coalesce(json_agg(a ORDER BY a.answered_at, a.reviewer), '[]') FROM (
+                   SELECT reviewer, verdict, class_name, note, answered_at, adjudication
+                   FROM answers WHERE answers.review_id = r.review_id) AS a) END AS answers
+    FROM reviews r"""
+
+_ACTION = """
+    SELECT a.action_id::text, a.kind, a.title, a.owner, a.due_at, a.opened_at, a.state, a.outcome, a.proof,
+    a.note,
+           a.closed_by, a.closed_at, s.signal_id::text, s.kind AS signal_kind, s.scope, s.window_start,
+           s.window_end,
+           s.measured, s.expected, s.threshold, s.unit, s.sample_size, s.evidence, s.suspected_cause,
+           s.explanation,
+           s.raised_at
+    FROM actions a JOIN signals s USING (signal_id)"""
+
+_LABEL = """
+    SELECT l.label_id::text, l.capture_id::text, l.line, l.station, l.class_name, l.is_defect, l.approved_by,
+    l.source,
+           l.taxonomy_version, l.review_id::text, l.approved_at
+    FROM labels l"""
+
+
+class PostgresViews:
+    """Views on one connection."""
+
+    def __init__(self, pg: Pg) -> None:
+        self._pg = pg
+
+    def captures(self, wanted: Row, limit: int, cursor: str | None) -> Page:
+        where = _Where()
+        for column in ("line", "station", "kind"):
+            where.equals(f"c.{column}", wanted.get(column))
+        where.equals("c.context->>'part_id'", wanted.get("part_id"))
+        where.add("c.received_at >= %s", wanted.get("since"))
+        where.add("c.received_at < %s", wanted.get("until"))
+        return self._page(_CAPTURE, where, ("c.received_at", "c.capture_id"), "DESC", limit, cursor)
+
+    def capture(self, capture_id: str) -> Row | None:
+        row = self._one(f"{_CAPTURE} WHERE c.capture_id = %s", capture_id)
+        if row is None:
+            return None
+        by_capture = "capture_id = %s"
+        row["history"] = self._all(
+            "SELECT disposition_id::text, revision, corrects::text, kind, reasons, severity, class_name,"
+            " decided_by,"
+            f" evidence, decided_at, latency_ms FROM dispositions WHERE {by_capture} ORDER BY revision",
+            capture_id,
+        )
+        row["reviews"] = self._all(f"{_REVIEW} WHERE r.{by_capture} ORDER BY requested_at", capture_id)
+        row["labels"] = self._all(f"{_LABEL} WHERE l.{by_capture} ORDER BY sequence", capture_id)
+        row["findings"] = self._all(
+            "SELECT finding_id::text, kind, class_name, disposition_kind, reported_by, note, found_at,"
+            " received_at"
+            f" FROM findings WHERE {by_capture} ORDER BY found_at",
+            capture_id,
+        )
+        return row
+
+    def image(self, capture_id: str) -> Row | None:
+        row = self._one("SELECT image->'object' AS ref FROM captures WHERE capture_id = %s", capture_id)
+        return row and row["ref"]
+
+    def heat_map(self, capture_id: str) -> Row | None:
+        row = self._one(
+            "SELECT evidence->'heat_map' AS ref FROM dispositions WHERE capture_id = %s"
+            " AND coalesce(evidence->'heat_map', 'null') <> 'null' ORDER BY revision DESC LIMIT 1",
+            capture_id,
+        )
+        return row and row["ref"]
+
+    def reviews(self, wanted: Row, limit: int, cursor: str | None) -> Page:
+        where = _Where()
+        for column in ("state", "line", "station"):
+            where.equals(f"r.{column}", wanted.get(column))
+        where.add(
+            "NOT EXISTS (SELECT FROM answers mine WHERE mine.review_id = r.review_id AND mine.reviewer = %s)",
+            wanted.get("not_answered_by"),
+        )
+        return self._page(_REVIEW, where, ("r.due_at", "r.review_id"), "ASC", limit, cursor)
+
+    def review(self, review_id: str) -> Row | None:
+        return self._one(f"{_REVIEW} WHERE r.review_id = %s", review_id)
+
+    def labels(self, wanted: Row, limit: int, cursor: str | None) -> Page:
+        where = _Where()
+        for column in ("line", "station", "class_name"):
+            where.equals(f"l.{column}", wanted.get(column))
+        return self._page(_LABEL, where, ("l.approved_at", "l.label_id"), "DESC", limit, cursor)
+
+    def actions(self, wanted: Row, limit: int, cursor: str | None) -> Page:
+        where = _Where()
+        for column in ("state", "line", "station", "kind"):
+            where.equals(f"a.{column}", wanted.get(column))
+        return self._page(_ACTION, where, ("a.due_at", "a.action_id"), "ASC", limit, cursor)
+
+    def action(self, action_id: str) -> Row | None:
+        return self._one(f"{_ACTION} WHERE a.action_id = %s", action_id)
+
+    def tallies(self, since: datetime) -> tuple[list[Row], list[Row]]:
+        total = self._all("SELECT line, station, measure, count FROM tallies WHERE resolution = 'total'")
+        recent = self._all(
+            "SELECT period, line, station, measure, count FROM tallies WHERE resolution = 'minute' AND"
+            " period >= %s",
+            since,
+        )
+        return total, recent
+
+    def stations(self) -> list[Row]:
+        rows = self._all(
+            "SELECT DISTINCT ON (line, station) line, station, document, published_by, published_at"
+            " FROM station_versions ORDER BY line, station, sequence DESC"
+        )
+        return [_flat(row) for row in rows]
+
+    def last_captures(self, stations: Sequence[tuple[str, str]]) -> list[Row]:
+        return self._all(
+            "SELECT s.line, s.station, last.capture_id::text, last.received_at"
+            " FROM unnest(%s::text[], %s::text[]) AS s(line, station),"
+            " LATERAL (SELECT capture_id, received_at FROM captures c"
+            " WHERE c.line = s.line AND c.station = s.station"
+            " ORDER BY c.line DESC, c.station DESC, received_at DESC, capture_id DESC LIMIT 1) AS last",
+            [line for line, _ in stations],
+            [station for _, station in stations],
+        )
+
+    def policies(self) -> list[Row]:
+        rows = self._all(
+            "SELECT version, document, published_by, published_at FROM policies ORDER BY sequence DESC"
+        )
+        return [_flat(row) for row in rows]
+
+    def taxonomies(self) -> list[Row]:
+        rows = self._all(
+            "SELECT version, document, published_by, published_at FROM taxonomies ORDER BY sequence DESC"
+        )
+        return [_flat(row) for row in rows]
+
+    def deployments(self) -> list[Row]:
+        return self._all(
+            "SELECT DISTINCT ON (mode, line, station) mode, nullif(line, '') AS line, nullif(station, '')"
+            " AS station,"
+            " release, from_release, rolled_back, reason, ordered_by, ordered_at"
+            " FROM deployments ORDER BY mode, line, station, sequence DESC"
+        )
+
+    def releases(self, limit: int, cursor: str | None) -> Page:
+        return self._page(
+            "SELECT * FROM releases r", _Where(), ("r.trained_at", "r.release"), "DESC", limit, cursor
+        )
+
+    def release(self, release: str) -> Row | None:
+        return self._one("SELECT * FROM releases WHERE release = %s", release)
+
+    def snapshots(self, limit: int, cursor: str | None) -> Page:
+        where = _Where()
+        return self._page(
+            "SELECT * FROM dataset_snapshots s", where, ("s.created_at", "s.hash"), "DESC", limit, cursor
+        )
+
+    def snapshot(self, hash_: str) -> Row | None:
+        return self._one("SELECT * FROM dataset_snapshots WHERE hash = %s", hash_)
+
+    def _page(
+        self, select: str, where: _Where, keys: tuple[str, str], order: str, limit: int, cursor: str | None
+    ) -> Page:
+        if cursor is not None:
+            after = ">" if order == "ASC" else "<"
+            where.add(f"({keys[0]}, {keys[1]}) {after} (%s, %s)", *read_cursor(cursor))
+        statement = f"{select} {where} ORDER BY {keys[0]} {order}, {keys[1]} {order} LIMIT {int(limit) + 1}"
+        rows = self._all(statement, *where.values)
+        more, rows = len(rows) > limit, rows[:limit]
+        moment, identity = (key.split(".")[1] for key in keys)
+        return Page(rows, write_cursor(rows[-1][moment], rows[-1][identity]) if more else None)
+
+    def _all(self, statement: str, *values: Any) -> list[Row]:
+        return self._pg.execute(statement.encode(), values).fetchall()
+
+    def _one(self, statement: str, *values: Any) -> Row | None:
+        return self._pg.execute(statement.encode(), values).fetchone()
+
+
+class _Where:
+    """Conditions that are there only when somebody asked for them."""
+
+    def __init__(self) -> None:
+        self._conditions: list[str] = []
+        self.values: list[Any] = []
+
+    def equals(self, expression: str, value: object | None) -> None:
+        self.add(f"{expression} = %s", value)
+
+    def add(self, condition: str, *values: object | None) -> None:
+        if values[0] is not None:
+            self._conditions.append(condition)
+            self.values += values
+
+    def __str__(self) -> str:
+        return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
+
+
+def _flat(row: Row) -> Row:
+    document: Row = row.pop("document")
+    return document | row

@@ -1,0 +1,50 @@
+"""The HTTP API: thin routes over the handlers. Every command may be repeated; every error is a problem with
+advice."""
+
+from __future__ import annotations
+
+from andon_chassis.http import problem
+from fastapi import FastAPI, Request, Response
+
+from dataset_registry.api import actions, captures, datasets, lines, reference, reviews
+from dataset_registry.api.context import Context
+from dataset_registry.api.shapes import Problem
+from dataset_registry.domain.refusals import Because, Refused
+
+VERSION = "1.0.0"
+
+STATUS = {
+    Because.UNKNOWN: 404,
+    Because.CONFLICT: 409,
+    Because.FORBIDDEN: 403,
+    Because.INVALID: 422,
+    Because.INCOMPLETE: 422,
+}
+
+_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
+
+
+def create_app(context: Context) -> FastAPI:
+    """The API over this context."""
+    app = FastAPI(
+        title="Andonloop dataset registry",
+        version=VERSION,
+        summary="Captures, reviews, labels, actions, dataset versions, and the reference data in force.",
+        description=(
+            "Commands take an `Idempotency-Key` header: a repeat gets the first one's answer, marked"
+            " `Idempotent-Replayed: true`. Lists are pages: pass `next_cursor` on as `cursor`."
+            " Errors are RFC 9457 problems whose `detail` says what to do."
+        ),
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
+        redoc_url=None,
+        responses={422: _PROBLEM, 503: _PROBLEM},
+    )
+
+    @app.exception_handler(Refused)
+    async def on_refused(request: Request, error: Refused) -> Response:
+        return problem(STATUS[error.because], error.reason, error.advice)
+
+    for part in (lines, captures, reviews, actions, reference, datasets):
+        app.include_router(part.router(context))
+    return app

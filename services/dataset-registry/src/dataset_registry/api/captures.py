@@ -1,0 +1,119 @@
+"""Captures, and the bytes of their images and heat maps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from andon_chassis.errors import Invalid
+from andon_chassis.http import Problem
+from andon_events.records import ObjectRef
+from fastapi import APIRouter, Header, Response
+
+from dataset_registry.api.context import Context, Cursor, Limit, found
+from dataset_registry.api.shapes import Capture, CaptureDetail, DispositionKind, Page
+from dataset_registry.ports import Row
+
+_SHOWN = {"image/png", "image/jpeg", "image/bmp", "image/tiff", "image/webp"}
+View = Literal["original", "screen", "thumbnail"]
+_ADVICE = "look at GET /v1/captures; it may also be on its way still."
+_BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {} for media_type in sorted(_SHOWN)}},
+    304: {"description": "The caller has it already."},
+    404: {"description": "No such capture, or nothing of that kind for it."},
+    410: {"description": "The object store does not keep it any more."},
+}
+
+
+def router(context: Context) -> APIRouter:
+    """Routes under /v1/captures."""
+    routes = APIRouter(prefix="/v1/captures", tags=["captures"])
+
+    @routes.get("", response_model=Page[Capture])
+    def list_captures(
+        line: str | None = None,
+        station: str | None = None,
+        kind: DispositionKind | None = None,
+        part_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> dict[str, object]:
+        """Captures, the last received first. `kind` is that of the disposition that stands."""
+        wanted = {
+            "line": line,
+            "station": station,
+            "kind": kind,
+            "part_id": part_id,
+            "since": since,
+            "until": until,
+        }
+        with context.sessions() as session:
+            page = session.views.captures(wanted, limit, cursor)
+        return {"items": [_capture(row) for row in page.items], "next_cursor": page.next_cursor}
+
+    @routes.get("/{capture_id}", response_model=CaptureDetail)
+    def read_capture(capture_id: UUID) -> dict[str, object]:
+        """A capture with its dispositions, reviews, labels and findings."""
+        with context.sessions() as session:
+            row = found(session.views.capture(str(capture_id)), "capture", capture_id, _ADVICE)
+        details = {name: row[name] for name in ("history", "labels", "findings")}
+        return _capture(row) | details | {"reviews": [with_urls(review) for review in row["reviews"]]}
+
+    @routes.get("/{capture_id}/image", response_class=Response, responses=_BYTES)
+    def read_image(
+        capture_id: UUID, view: View = "original", if_none_match: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """The image as it was taken; or for people, at full size in a form that browsers show, or small."""
+        with context.sessions() as session:
+            ref = session.views.image(str(capture_id))
+        return _bytes(found(ref, "capture", capture_id, _ADVICE), view, if_none_match)
+
+    @routes.get("/{capture_id}/heat-map", response_class=Response, responses=_BYTES)
+    def read_heat_map(capture_id: UUID, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        """Where the model looked: a grey PNG in the image's proportions."""
+        with context.sessions() as session:
+            ref = session.views.heat_map(str(capture_id))
+        advice = "the model made none, or has not decided."
+        return _bytes(found(ref, "heat map", capture_id, advice), "original", if_none_match)
+
+    def _bytes(row: Row, view: View, known: str | None) -> Response:
+        ref = ObjectRef.from_avro(row)
+        tag = f'"{ref.sha256}.{view}"'
+        headers = {
+            "ETag": tag,
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        }
+        if known and tag in known:
+            return Response(status_code=304, headers=headers)
+        try:
+            picture = getattr(context.pictures, view)(ref)
+        except Invalid as error:
+            status = 410 if error.reason == "missing-object" else 422
+            raise Problem(status, error.reason, error.advice) from error
+        media_type = picture.media_type if picture.media_type in _SHOWN else "application/octet-stream"
+        return Response(picture.data, media_type=media_type, headers=headers)
+
+    return routes
+
+
+def with_urls(review: Row) -> Row:
+    """A review with the addresses of its images."""
+    heat_map = f"/v1/captures/{review['capture_id']}/heat-map" if review["has_heat_map"] else None
+    return review | {"image_url": f"/v1/captures/{review['capture_id']}/image", "heat_map_url": heat_map}
+
+
+def _capture(row: Row) -> Row:
+    here = f"/v1/captures/{row['capture_id']}"
+    image, model = row["image"], row["model_evidence"] or {}
+    return row | {
+        "image": image["object"] | image | {"url": f"{here}/image"},
+        "heat_map_url": f"{here}/heat-map" if row["has_heat_map"] else None,
+        "disposition": row if row["disposition_id"] else None,
+        **{name: model.get(name) for name in ("model_release", "predicted_class", "defect_score")},
+        "scores": model.get("scores") or {},
+    }

@@ -1,0 +1,548 @@
+"""The shapes of the HTTP API: what goes in is checked here, what comes out is promised here.
+
+Names are those of the events. Times are ISO 8601, UTC. Lists are pages: `items` and `next_cursor`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/*]+$", strip_whitespace=True)
+]
+Text = Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")]
+Verdict = Literal["good", "defect", "unusable"]
+DispositionKind = Literal["pass", "reject", "rework", "hold", "route-to-reviewer", "escalate-to-engineering"]
+Severity = Literal["critical", "major", "minor", "monitor-only"]
+
+T = TypeVar("T")
+
+
+class In(BaseModel):
+    """What a caller sends. Unknown fields are refused: a typing error must not look like a setting."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Out(BaseModel):
+    """What a caller gets. New fields may come; readers pass over what they do not know."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Page(Out, Generic[T]):
+    """Part of a list; ask for the next one with `cursor=<next_cursor>`."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Problem(Out):
+    """RFC 9457 problem: what went wrong, and what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+# --- what comes in
+
+
+class AnswerIn(In):
+    """What one person says about one image."""
+
+    reviewer: Name
+    verdict: Verdict
+    class_name: Name | None = Field(
+        None, description="Defect class; needed for `defect` when there is more than one."
+    )
+    note: Text | None = None
+
+
+class ClosingIn(In):
+    """How an action ended."""
+
+    outcome: Literal["done", "no-action"]
+    proof: dict[Name, Text] = Field(
+        default_factory=dict,
+        description="For `done` at least one of samples_added, dataset_version, release,"
+        " taxonomy_version, policy_version,"
+        " capture_standard_version, deployment_change; versions and releases must exist.",
+    )
+    note: Text
+    closed_by: Name
+
+
+class ScopeIn(In):
+    """What it is about; null means any."""
+
+    line: Name | None = None
+    station: Name | None = None
+    part_number: Name | None = None
+    product_variant: Name | None = None
+    class_name: Name | None = None
+
+    @model_validator(mode="after")
+    def station_needs_line(self) -> ScopeIn:
+        if self.station and not self.line:
+            raise ValueError("a station is named together with its line")
+        return self
+
+
+class StationIn(In):
+    """A station and its capture standard."""
+
+    camera: Name | None = None
+    capture_standard_version: Name
+    width: int | None = Field(None, ge=1)
+    height: int | None = Field(None, ge=1)
+    media_types: list[Text] = []
+    validated_variants: list[Name] = []
+    takt_ms: int = Field(1000, ge=1)
+    published_by: Name = "unnamed"
+
+
+class BandIn(In):
+    """Thresholds of one severity: below pass_below pass, from reject_from on reject, between them a
+    person."""
+
+    severity: Severity
+    pass_below: float = Field(ge=0, le=1)
+    reject_from: float = Field(ge=0)
+    reject_as: Literal["reject", "rework", "hold", "escalate-to-engineering"] = "reject"
+
+    @model_validator(mode="after")
+    def in_order(self) -> BandIn:
+        if self.pass_below > self.reject_from:
+            raise ValueError("pass_below must not lie above reject_from")
+        return self
+
+
+class PolicyIn(In):
+    """How scores become dispositions in a scope."""
+
+    scope: ScopeIn = ScopeIn()
+    bands: list[BandIn] = Field(min_length=1)
+    on_audit_reject: Literal["hold", "route-to-reviewer"] = "route-to-reviewer"
+    on_unvalidated_variant: Literal["hold", "route-to-reviewer"] = "route-to-reviewer"
+    model_timeout_ms: int = Field(30_000, ge=1)
+    on_model_timeout: Literal["hold", "route-to-reviewer"] = "route-to-reviewer"
+    on_late_result: Literal["correct", "ignore"] = "ignore"
+    review_due_s: int = Field(3600, ge=1)
+    on_review_overdue: Literal["hold", "escalate-to-engineering"] = "hold"
+    second_answer_share: float = Field(0.1, ge=0, le=1)
+    published_by: Name = "unnamed"
+
+
+class ClassIn(In):
+    """One class of a taxonomy."""
+
+    name: Name
+    severity: Severity
+    definition: Text = ""
+    is_defect: bool
+
+
+class TaxonomyIn(In):
+    """The classes and their severities."""
+
+    classes: list[ClassIn] = Field(min_length=1)
+    published_by: Name = "unnamed"
+
+    @model_validator(mode="after")
+    def named_once(self) -> TaxonomyIn:
+        names = [c.name for c in self.classes]
+        if len(set(names)) < len(names):
+            raise ValueError("each class has a name of its own")
+        if sum(not c.is_defect for c in self.classes) != 1:
+            raise ValueError("exactly one class is the good one (is_defect false)")
+        return self
+
+
+class PromotionIn(In):
+    """Where a release decides, or shadows, from now on."""
+
+    scope: ScopeIn = ScopeIn()
+    mode: Literal["active", "shadow"] = "active"
+    released_by: Name = "unnamed"
+
+
+class RollbackIn(In):
+    """Where a release is withdrawn."""
+
+    scope: ScopeIn = ScopeIn()
+    reason: Text = "no reason given"
+    rolled_back_by: Name = "unnamed"
+
+
+class LabelIn(In):
+    """A label that somebody made elsewhere. Context and image are needed only for captures that were never
+    recorded."""
+
+    capture_id: UUID
+    class_name: Name
+    context: dict[str, Any] | None = None
+    image: dict[str, Any] | None = None
+
+
+class LabelsIn(In):
+    """Labels by one person; a capture may stand in it once."""
+
+    approved_by: Name
+    labels: list[LabelIn] = Field(min_length=1, max_length=5000)
+
+
+class LabelFilter(In):
+    """Which labels go into a dataset; empty lists let everything through."""
+
+    lines: list[Name] = []
+    stations: list[Name] = []
+    product_variants: list[Name] = []
+    batches: list[Name] = []
+    origins: list[Name] = []
+    classes: list[Name] = []
+    approved_before: datetime | None = None
+
+
+class SnapshotIn(In):
+    """What a dataset version is made of."""
+
+    purpose: Text = "training"
+    filter: LabelFilter = LabelFilter()
+    created_by: Name = "unnamed"
+
+
+# --- what comes out
+
+
+class Image(Out):
+    """An image and where to get it."""
+
+    url: str
+    sha256: str
+    media_type: str
+    size_bytes: int
+    width: int
+    height: int
+    channels: int
+    bit_depth: int
+
+
+class Disposition(Out):
+    """A decision about a capture, with what it rests on."""
+
+    disposition_id: str
+    revision: int
+    corrects: str | None
+    kind: str
+    reasons: list[str]
+    severity: str | None
+    class_name: str | None
+    decided_by: str
+    decided_at: datetime
+    latency_ms: float = Field(
+        description="From the trigger; from the arrival where the station's clock cannot be trusted."
+    )
+    evidence: dict[str, Any]
+
+
+class Capture(Out):
+    """An image of the line, with the disposition that stands."""
+
+    capture_id: str
+    line: str
+    station: str
+    context: dict[str, Any]
+    missing: list[str]
+    captured_at: datetime
+    received_at: datetime
+    image: Image
+    heat_map_url: str | None
+    disposition: Disposition | None
+    model_release: str | None
+    predicted_class: str | None
+    defect_score: float | None
+    scores: dict[str, float]
+
+
+class Answer(Out):
+    """What one person said."""
+
+    reviewer: str
+    verdict: str
+    class_name: str | None
+    note: str | None
+    answered_at: datetime
+    adjudication: bool
+
+
+class Review(Out):
+    """Work for a person. Answers are shown once the review is no longer open: nobody answers having seen
+    another's."""
+
+    review_id: str
+    disposition_id: str
+    capture_id: str
+    line: str
+    station: str
+    context: dict[str, Any]
+    image_url: str
+    heat_map_url: str | None
+    reasons: list[str]
+    proposed_class: str | None
+    defect_score: float | None
+    answers_wanted: int
+    answers_given: int
+    state: Literal["open", "disputed", "completed"]
+    due_at: datetime
+    requested_at: datetime
+    captured_at: datetime
+    verdict: str | None
+    class_name: str | None
+    agreed: bool | None
+    decided_by: str | None
+    completed_at: datetime | None
+    answers: list[Answer]
+
+
+class Label(Out):
+    """An approved label."""
+
+    label_id: str
+    capture_id: str
+    line: str
+    station: str
+    class_name: str
+    is_defect: bool
+    approved_by: str
+    source: str
+    taxonomy_version: str | None
+    review_id: str | None
+    approved_at: datetime
+
+
+class Finding(Out):
+    """What the plant found out later."""
+
+    finding_id: str
+    kind: str
+    class_name: str | None
+    disposition_kind: str | None
+    reported_by: str
+    note: str | None
+    found_at: datetime
+    received_at: datetime
+
+
+class CaptureDetail(Capture):
+    """A capture with all that happened to it."""
+
+    history: list[Disposition]
+    reviews: list[Review]
+    labels: list[Label]
+    findings: list[Finding]
+
+
+class Signal(Out):
+    """What production told us."""
+
+    signal_id: str
+    kind: str
+    scope: dict[str, str | None]
+    window_start: datetime
+    window_end: datetime
+    measured: float
+    expected: float
+    threshold: float
+    unit: str
+    sample_size: int
+    evidence: list[str]
+    suspected_cause: str
+    explanation: str
+    raised_at: datetime
+
+
+class Action(Out):
+    """The work that follows from a signal."""
+
+    action_id: str
+    kind: str
+    title: str
+    owner: str
+    due_at: datetime
+    opened_at: datetime
+    state: Literal["open", "closed"]
+    outcome: str | None
+    proof: dict[str, str]
+    note: str | None
+    closed_by: str | None
+    closed_at: datetime | None
+    signal: Signal
+
+
+class Latency(Out):
+    """Milliseconds from trigger to disposition; null while there is none. Within 5 % of the true value."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Counts(Out):
+    """What happened at a station or on a line, since the beginning unless said otherwise."""
+
+    captured: int
+    decided: int
+    dispositions: dict[str, int] = Field(description="Captures by the disposition that stands now.")
+    corrected: int
+    in_review: int = Field(description="Waiting for a person now, disputed ones included.")
+    disputed: int
+    reviews_requested: int
+    reviews_completed: int
+    labelled: int
+    signals: dict[str, int]
+    open_actions: int
+    actions_opened: dict[str, int]
+    actions_closed: dict[str, int]
+    mes_delivered: int
+    findings: dict[str, int]
+    missing_metadata: dict[str, int]
+    latency_ms: Latency
+    recent_latency_ms: Latency = Field(description="Of the last 15 minutes.")
+    captured_per_minute: list[int] = Field(description="The last 30 minutes, the current one last.")
+
+
+class StationState(Counts):
+    """A station now."""
+
+    station: str
+    registered: bool
+    capture_standard_version: str | None
+    takt_ms: int | None
+    active_release: str | None
+    last_capture_id: str | None
+    last_capture_at: datetime | None
+
+
+class LineState(Counts):
+    """A line now; its counts are the sums of its stations and what concerns the line as a whole."""
+
+    line: str
+    stations: list[StationState]
+
+
+class Station(Out):
+    """A station's capture standard in force."""
+
+    line: str
+    station: str
+    camera: str | None
+    capture_standard_version: str
+    width: int | None
+    height: int | None
+    media_types: list[str]
+    validated_variants: list[str]
+    takt_ms: int
+    published_by: str
+    published_at: datetime
+
+
+class Policy(Out):
+    """A published policy."""
+
+    version: str
+    scope: dict[str, str | None]
+    bands: list[dict[str, Any]]
+    on_audit_reject: str
+    on_unvalidated_variant: str
+    model_timeout_ms: int
+    on_model_timeout: str
+    on_late_result: str
+    review_due_s: int
+    on_review_overdue: str
+    second_answer_share: float
+    published_by: str
+    published_at: datetime
+
+
+class Taxonomy(Out):
+    """A published taxonomy."""
+
+    version: str
+    classes: list[ClassIn]
+    published_by: str
+    published_at: datetime
+
+
+class Release(Out):
+    """A trained release bundle."""
+
+    release: str
+    bundle: dict[str, Any]
+    task: str
+    classes: list[str]
+    dataset_hash: str
+    metrics: dict[str, float]
+    pass_below: float
+    reject_from: float
+    trained_at: datetime
+
+
+class Deployment(Out):
+    """Which release is in force in a scope."""
+
+    mode: str
+    line: str | None
+    station: str | None
+    release: str
+    from_release: str | None
+    rolled_back: bool
+    reason: str | None
+    ordered_by: str
+    ordered_at: datetime
+
+
+class Snapshot(Out):
+    """A dataset version; its manifest lists every label and image."""
+
+    hash: str
+    purpose: str
+    filter: dict[str, Any]
+    manifest: dict[str, Any] = Field(description="Claim check of the manifest in the object store.")
+    manifest_url: str
+    items: int
+    classes: dict[str, int]
+    created_by: str
+    created_at: datetime
+
+
+class Person(Out):
+    """Somebody who answers for something."""
+
+    name: str
+    roles: list[str]
+
+
+class Published(Out):
+    """Whether publishing changed anything."""
+
+    published: bool
+
+
+class Imported(Out):
+    """What an import of labels did."""
+
+    added: int
+    known: int
+
+
+class Deployed(Out):
+    """What decides now."""
+
+    release: str
+    changed: bool

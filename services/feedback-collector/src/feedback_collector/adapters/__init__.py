@@ -1,0 +1,1 @@
+"""Faust, Kafka and the registry behind the collector's ports."""

@@ -1,0 +1,409 @@
+"""Windows on Faust: reads the events, keeps each station's state in a changelog-backed table, sends the
+signals.
+
+What Faust gives: the consumer group, the table with its changelog and recovery, the producer. What is done
+here by hand, and why:
+
+- The consumer reads committed messages only. Faust does so in its exactly-once mode alone, which we do not
+  use; without it the leftovers of aborted transactions would be counted.
+- Events are acknowledged by hand, after signals and states have reached the brokers, in this order. Faust
+  would acknowledge when the loop turns, and a crash could lose what was counted but not yet written.
+- States are written every few seconds and when a signal goes out, not at every event: one write for hundreds
+  of events keeps the changelog small. Each state names the offsets it contains, so what is delivered again is
+  not counted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+import structlog
+from aiokafka.errors import KafkaError
+from andon_chassis import telemetry
+from andon_chassis.bus.login import MECHANISM, KafkaLogin
+from andon_chassis.bus.ports import Message, Outgoing
+from andon_chassis.clock import Clock
+from andon_chassis.codec import Codec
+from andon_chassis.deadletter import DeadLetterBudget, TooManyInvalid, dead_letter
+from andon_chassis.errors import Invalid, Unavailable
+from andon_chassis.events import Event
+from andon_chassis.health import Health
+from andon_chassis.retry import Backoff
+from andon_events import records as r
+from faust.exceptions import ProducerSendError
+from faust.transport.drivers import aiokafka as driver
+from prometheus_client import Counter, Gauge
+
+from feedback_collector.collector import Collector
+from feedback_collector.ports import States
+
+log = structlog.get_logger()
+
+logging.getLogger("faust").setLevel(logging.WARNING)
+logging.getLogger("mode").setLevel(logging.WARNING)
+# aiokafka tells thirty times a second that a broker is away; our readiness tells it as well
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+PARTITIONS = 4
+"""Of the source topics, and so of the table: a station's state lies where its events lie."""
+
+TURN_S = 0.1
+# No window is shorter than minutes: let the broker collect, for a fetch costs it the same for one event as for many.
+FETCH_WAIT_S, FETCH_BYTES = 0.5, 256_000
+PART = "windows"
+
+SIGNALS = Counter("andon_signals_raised_total", "Signals raised", ["kind", "line", "station"])
+LATE = Gauge("andon_late_events", "Events that came after their window had closed", ["line", "station"])
+STATE_BYTES = Counter("andon_state_written_bytes_total", "Bytes of state written to the changelog")
+
+
+def _credentials(login: KafkaLogin | None) -> faust.SASLCredentials | None:
+    if login is None:
+        return None
+    encrypted = ssl.create_default_context(cafile=str(login.ca_file)) if login.ca_file else None
+    return faust.SASLCredentials(
+        username=login.username, password=login.password, mechanism=MECHANISM, ssl_context=encrypted
+    )
+
+
+class CommittedThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer, reading committed messages only, and many at once."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        if consumer._isolation_level not in {"read_uncommitted", "read_committed"}:
+            raise RuntimeError(
+                "aiokafka keeps its isolation level elsewhere now: reading uncommitted would be wrong"
+            )
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = FETCH_BYTES, round(1000 * FETCH_WAIT_S)
+        return consumer
+
+
+class CommittedConsumer(driver.Consumer):
+    def _new_consumer_thread(self) -> CommittedThread:
+        return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class CommittedTransport(driver.Transport):
+    Consumer = CommittedConsumer
+
+
+class App(faust.App):
+    def _new_transport(self) -> Any:
+        return CommittedTransport(self.conf.broker_consumer, self, loop=self.loop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSettings:
+    """How the windows run.
+
+    Attributes:
+        login: How to log in to the brokers, if at all.
+        static_id: Name of this instance when it survives a restart; it then gets its partitions back at once.
+        group: Consumer group; also the prefix of the changelog topic.
+        sources: Topics that are read.
+        flush_s: A change is durable after so many seconds at the latest.
+        flush_events: Or after so many events.
+        session_s: A member that is silent for so long has died.
+        replication: Copies of the changelog topic when it has to be created.
+    """
+
+    bootstrap: str
+    login: KafkaLogin | None = None
+    static_id: str | None = None
+    service: str
+    group: str
+    sources: Sequence[str]
+    state_dir: Path
+    flush_s: float = 1.0
+    flush_events: int = 1000
+    session_s: float = 10.0
+    replication: int = 1
+
+
+class Windows:
+    """Runs the collector on Faust; a component of the service, with a thread and a loop of its own."""
+
+    def __init__(
+        self,
+        settings: WindowSettings,
+        codec: Codec,
+        health: Health,
+        clock: Clock,
+        make_collector: Callable[[States], Collector],
+        budget: DeadLetterBudget | None = None,
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._health = health
+        self._clock = clock
+        self._make_collector = make_collector
+        self._budget = budget or DeadLetterBudget()
+        self._pending: list[Any] = []
+        self._letters: list[Outgoing] = []
+        self._flushed = time.monotonic()
+        self._halted = False
+        health.not_ready(PART, "recovering state")
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        """Consume until stopped. Raises whatever crashed Faust."""
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._main(stop))
+        finally:
+            loop.close()
+            asyncio.set_event_loop(None)
+
+    async def _main(self, stop: threading.Event) -> None:
+        self._flushing = asyncio.Lock()
+        self._stop = stop
+        self._app = self._make_app()
+        self._table = self._make_table()
+        self._collector = self._make_collector(self)
+        self._watch_rebalances()
+        self._app.agent(self._sources(), name="collect")(self._collect)
+        try:
+            await self._app.start()
+            while not stop.is_set() and not self._app.crashed:
+                self._health.beat(PART)
+                await asyncio.sleep(TURN_S)
+                if self._pending and self._due():
+                    await self._flush()
+            if not self._app.crashed and not self._halted:
+                await self._flush()
+        finally:
+            await self._app.stop()
+            self._health.forget(PART)
+        if self._app.crash_reason is not None and not stop.is_set():
+            raise self._app.crash_reason
+
+    def _make_app(self) -> App:
+        s = self._settings
+        return App(
+            s.group,
+            broker=[f"kafka://{server}" for server in s.bootstrap.split(",")],
+            broker_credentials=_credentials(s.login),
+            store="memory://",
+            datadir=s.state_dir / "faust",
+            autodiscover=False,
+            origin="feedback_collector",
+            web_enabled=False,
+            topic_partitions=PARTITIONS,
+            topic_replication_factor=s.replication,
+            topic_disable_leader=True,
+            processing_guarantee="at_least_once",
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=s.static_id,
+            broker_commit_interval=1.0,
+            broker_session_timeout=s.session_s,
+            broker_heartbeat_interval=s.session_s / 4,
+            broker_rebalance_timeout=2 * s.session_s,
+            broker_request_timeout=max(30.0, 3 * s.session_s),
+            producer_acks=-1,
+            producer_request_timeout=30.0,
+            logging_config=None,
+        )
+
+    def _make_table(self) -> Any:
+        return self._app.Table(
+            "stations",
+            key_type=bytes,
+            value_type=bytes,
+            partitions=PARTITIONS,
+            # A state is written over and over: compact early, or recovery would read hours of old states.
+            extra_topic_configs={
+                "cleanup.policy": "compact",
+                "segment.ms": "600000",
+                "segment.bytes": str(32 * 1024 * 1024),
+                "min.cleanable.dirty.ratio": "0.2",
+            },
+        )
+
+    def _sources(self) -> Any:
+        return self._app.topic(
+            *self._settings.sources,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            allow_empty=True,
+        )
+
+    def _watch_rebalances(self) -> None:
+        async def revoked(*_: Any, **__: Any) -> None:
+            self._pending.clear()
+            self._letters.clear()
+            self._collector.forget()
+
+        def complete(*_: Any, **__: Any) -> None:
+            log.info("windows.assigned", stations=len(self._table.data))
+            self._health.ready(PART)
+
+        self._app.on_partitions_revoked.connect(revoked, weak=False)
+        self._app.on_rebalance_complete.connect(complete, weak=False)
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def load(self, key: str) -> bytes | None:
+        """The collector's port: the durable state of a station."""
+        state: bytes | None = self._table.data.get(key.encode())
+        return state
+
+    async def _collect(self, stream: Any) -> None:
+        events: AsyncIterator[Any] = stream.noack().events()
+        async for event in events:
+            if event.message.generation_id != self._app.consumer_generation_id:
+                continue  # from before a rebalance: whoever has the partition now gets it again
+            try:
+                await self._take(event)
+            except TooManyInvalid as error:
+                await self._halt(error)
+
+    async def _take(self, event: Any) -> None:
+        raw = event.message
+        headers = {name: value or b"" for name, value in raw.headers or ()}
+        message = Message(
+            raw.topic, raw.partition, raw.offset, raw.key, raw.value, headers, int(raw.timestamp * 1000)
+        )
+        outcome = await self._decode(message)
+        invalid = isinstance(outcome, Invalid)
+        self._budget.spend([invalid])
+        if isinstance(outcome, Invalid):
+            self._reject(message, outcome)
+        elif not self._collector.take(outcome, raw.partition, raw.offset):
+            telemetry.REPEATS.labels(raw.topic).inc()
+        telemetry.EVENTS_IN.labels(raw.topic).inc()
+        self._pending.append(event)
+        if self._due():
+            await self._flush()
+
+    async def _decode(self, message: Message) -> Event[Any] | Invalid:
+        """The event, or why there is none; waits for a registry that is away."""
+        backoff = Backoff()
+        while True:
+            try:
+                return self._codec.decode(message)
+            except Invalid as error:
+                return error
+            except Unavailable as error:
+                await self._wait_out(error, backoff)
+
+    def _reject(self, message: Message, error: Invalid) -> None:
+        telemetry.DEAD_LETTERS.labels(message.topic, error.reason).inc()
+        log.error(
+            "dead-letter",
+            step=PART,
+            reason=error.reason,
+            advice=error.advice,
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+        )
+        now = self._clock.now()
+        self._letters.append(dead_letter(self._settings.service, message, error.reason, error.advice, now))
+
+    # --- durability -----------------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        return (
+            self._collector.urgent
+            or bool(self._letters)
+            or len(self._pending) >= self._settings.flush_events
+            or time.monotonic() - self._flushed >= self._settings.flush_s
+        )
+
+    async def _flush(self) -> None:
+        """Signals and dead letters, then states, then acknowledgements; waits for brokers that are away."""
+        async with self._flushing:
+            if self._halted:
+                return
+            began = time.perf_counter()
+            pending, self._pending = self._pending, []
+            letters, self._letters = self._letters, []
+            changes = self._collector.changes()
+            signals = [await self._encode(signal) for signal in changes.signals]
+            await asyncio.gather(*(self._send(message) for message in (*letters, *signals)))
+            for signal in changes.signals:
+                self._tell(signal.data)
+            await asyncio.gather(*(self._write(key, *state) for key, state in changes.states.items()))
+            for event in pending:
+                event.ack()
+            self._flushed = time.monotonic()
+            telemetry.BATCH_SIZE.labels(PART).observe(len(pending))
+            telemetry.BATCH_SECONDS.labels(PART).observe(time.perf_counter() - began)
+
+    async def _encode(self, signal: Event[r.SignalRaised]) -> Outgoing:
+        backoff = Backoff()
+        while True:
+            try:
+                return self._codec.encode(signal)
+            except Unavailable as error:
+                await self._wait_out(error, backoff)
+
+    async def _write(self, key: str, partition: int, packed: bytes) -> None:
+        """Put a state into the changelog, then into the table: recovery must never know less than we do."""
+        changelog = Outgoing(self._table.changelog_topic_name, key.encode(), packed)
+        await self._send(changelog, partition)
+        self._table.data[key.encode()] = packed
+        STATE_BYTES.inc(len(packed))
+
+    async def _send(self, message: Outgoing, partition: int | None = None) -> None:
+        """Return when the brokers have it; wait for brokers that are away."""
+        backoff = Backoff()
+        headers = list(message.headers.items())
+        while True:
+            try:
+                await self._app.producer.send_and_wait(
+                    message.topic, message.key, message.value, partition, None, headers
+                )
+                return
+            except (ProducerSendError, KafkaError) as error:
+                await self._wait_out(Unavailable("kafka", str(error)), backoff)
+
+    async def _wait_out(self, error: Unavailable, backoff: Backoff) -> None:
+        delay = backoff.delay()
+        telemetry.UNAVAILABLE.labels(error.dependency).set(1)
+        log.warning(
+            "windows.unavailable",
+            dependency=error.dependency,
+            detail=error.detail,
+            retry_in_s=round(delay, 2),
+        )
+        if self._stop.is_set():
+            raise error
+        self._health.beat(PART)  # brokers that are away must not get us killed
+        await asyncio.sleep(delay)
+        telemetry.UNAVAILABLE.labels(error.dependency).set(0)
+
+    async def _halt(self, error: TooManyInvalid) -> None:
+        """Stop consuming, lose nothing, wait for a person: restarting would only spend a new budget."""
+        advice = f"{error}. The deploy is probably bad, not the data: roll back, or mend it, then restart."
+        log.critical("windows.halted", advice=advice)
+        self._health.not_ready(PART, advice)
+        self._halted = True
+        self._pending.clear()
+        self._letters.clear()
+        self._collector.forget()
+        while not self._stop.is_set():
+            await asyncio.sleep(TURN_S)
+
+    @staticmethod
+    def _tell(signal: r.SignalRaised) -> None:
+        SIGNALS.labels(signal.kind, signal.scope.line, signal.scope.station).inc()
+        telemetry.EVENTS_OUT.labels("feedback.signal-raised").inc()
+        log.info("signal.raised", kind=signal.kind, signal_id=signal.signal_id, why=signal.explanation)

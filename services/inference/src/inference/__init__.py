@@ -1,0 +1,1 @@
+"""Scores audited images with the model release that decides at their station."""

@@ -1,0 +1,5 @@
+"""`python -m inference`."""
+
+from inference.main import main
+
+raise SystemExit(main())

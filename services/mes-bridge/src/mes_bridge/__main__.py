@@ -1,0 +1,3 @@
+from mes_bridge.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""PostgreSQL, HTTP and signatures behind the ports."""

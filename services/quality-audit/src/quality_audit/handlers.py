@@ -1,0 +1,257 @@
+"""capture.recorded comes in, capture.audited goes out.
+
+The memory of a station grows only here, image by image in the order of its partition, and is rebuilt from the
+events that went out. An image whose capture_id is remembered is a repeat of the same event and gets the same
+answer again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from andon_chassis.clock import Clock
+from andon_chassis.errors import Invalid
+from andon_chassis.events import Event, Outcome, event, station_key
+from andon_events import records as r
+from andon_events import topics
+from andon_vision import hash_from_hex, hash_to_hex
+from prometheus_client import Counter
+
+from quality_audit.domain.duplicates import LEAST_CORRELATION, Fingerprint, Seen, correlation
+from quality_audit.domain.limits import LearningSettings, Limits
+from quality_audit.domain.measures import measure
+from quality_audit.domain.station import StationMemory
+from quality_audit.domain.verdict import (
+    ACCEPTED,
+    DUPLICATE,
+    NEAR_DUPLICATE,
+    REJECTED,
+    UNREADABLE,
+    UNREGISTERED,
+    Verdict,
+    decide,
+)
+from quality_audit.ports import Images, Look, Looker, StandardOf, UnreadableError
+
+VERDICTS = Counter("andon_audit_verdicts_total", "Audited images", ["line", "station", "verdict"])
+REASONS = Counter("andon_audit_reasons_total", "Reasons to reject or doubt", ["line", "station", "reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """How far back the audit looks.
+
+    Attributes:
+        recent: Images of a station among which duplicates are looked for.
+        events: Events of a partition that are read back to rebuild the memory; should cover `recent` and the
+            learning window of all stations whose keys share the partition.
+    """
+
+    learning: LearningSettings = field(default_factory=LearningSettings)
+    recent: int = 400
+    events: int = 2500
+
+
+class _Station:
+    """A station's memory with what the events and images add to it."""
+
+    def __init__(self, settings: MemorySettings) -> None:
+        self.memory = StationMemory(settings.learning, settings.recent)
+        self.audited: dict[str, r.CaptureAudited] = {}
+        self.fingerprints: dict[str, Fingerprint] = {}
+
+    def remember(self, audited: r.CaptureAudited, fingerprint: Fingerprint | None) -> None:
+        usable = audited.verdict != REJECTED
+        seen = Seen(audited.capture_id, audited.image.object.sha256, _hash(audited), usable)
+        forgotten = self.memory.remember(seen)
+        if forgotten is not None:
+            self.audited.pop(forgotten.capture_id, None)
+            self.fingerprints.pop(forgotten.capture_id, None)
+        self.audited[audited.capture_id] = audited
+        if fingerprint is not None and usable:
+            self.fingerprints[audited.capture_id] = fingerprint
+        if audited.verdict == ACCEPTED:
+            variant = audited.context.product_variant
+            self.memory.learner(variant).accept(audited.capture_id, audited.measures)
+
+
+class Auditor:
+    """Stream handler and partition memory of the audit.
+
+    Args:
+        source: Name of this service in its events.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        clock: Clock,
+        images: Images,
+        look: Looker,
+        standard_of: StandardOf,
+        settings: MemorySettings,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._images = images
+        self._look = look
+        self._standard_of = standard_of
+        self._settings = settings
+        self._stations: dict[str, _Station] = {}
+        self._of_partition: dict[int, set[str]] = {}
+        self._kept: set[str] = set()
+
+    # --- stream handler ---------------------------------------------------------------------------
+
+    def handle(self, events: Sequence[Event[Any]]) -> Sequence[Outcome]:
+        """Audit a batch; every capture gets a verdict. Raises Unavailable."""
+        fresh = [e for e in events if self._answer(e.data) is None]
+        fetched = dict(
+            zip((e.id for e in fresh), self._images.fetch([e.data.image.object for e in fresh]), strict=True)
+        )
+        return [self._one(e, fetched.get(e.id)) for e in events]
+
+    def _one(self, cause: Event[r.CaptureRecorded], data: bytes | Exception | None) -> Outcome:
+        audited = self._answer(cause.data)
+        if audited is None:
+            if not isinstance(data, bytes | Invalid):
+                raise TypeError(f"nothing was fetched for {cause.id}: {data!r}")
+            audited = self._audit(cause.data, data)
+        return [
+            event(audited, source=self._source, key=cause.key, time=audited.captured_at, cause=cause.id),
+        ]
+
+    def _answer(self, capture: r.CaptureRecorded) -> r.CaptureAudited | None:
+        station = self._stations.get(_key(capture.context))
+        return station.audited.get(capture.capture_id) if station else None
+
+    def _audit(self, capture: r.CaptureRecorded, data: bytes | Invalid) -> r.CaptureAudited:
+        context = capture.context
+        station = self._station(_key(context))
+        look, trouble = self._looked(data)
+        verdict = self._judge(capture, look, trouble, station)
+        VERDICTS.labels(context.line, context.station, verdict.verdict).inc()
+        for reason in verdict.reasons:
+            REASONS.labels(context.line, context.station, reason).inc()
+        audited = r.CaptureAudited(
+            capture_id=capture.capture_id,
+            context=context,
+            image=capture.image,
+            verdict=verdict.verdict,
+            reasons=verdict.reasons,
+            measures=dict(verdict.measures),
+            perceptual_hash=hash_to_hex(look.perceptual_hash) if look else None,
+            duplicate_of=verdict.duplicate_of,
+            limits_version=verdict.limits_version,
+            audited_at=self._clock.now(),
+            captured_at=capture.captured_at,
+            received_at=capture.received_at,
+        )
+        station.remember(audited, look.fingerprint if look else None)
+        return audited
+
+    def _looked(self, data: bytes | Invalid) -> tuple[Look | None, str]:
+        """What can be seen of an image, or why nothing can. The part was there, so it needs a decision all the same."""
+        if isinstance(data, Invalid):
+            return None, data.reason
+        try:
+            return self._look(data), ""
+        except UnreadableError:
+            return None, UNREADABLE
+
+    def _judge(
+        self, capture: r.CaptureRecorded, look: Look | None, trouble: str, station: _Station
+    ) -> Verdict:
+        context, image = capture.context, capture.image
+        standard = self._standard_of(context.line, context.station)
+        reject = [UNREGISTERED] if standard is None else []
+        if look is None:
+            return Verdict(REJECTED, [*reject, trouble])
+        if standard is not None:
+            reject += standard.violations(image.width, image.height, image.object.media_type)
+        measures = measure(look.grey)
+        limits = station.memory.learner(context.product_variant).limits
+        self._keep(limits)
+        crossed, doubted = limits.reasons(measures)
+        reject += crossed
+        twin = station.memory.recent.same_bytes(image.object.sha256)
+        if twin is not None:
+            reject.append(DUPLICATE)
+        else:
+            twin = self._near_duplicate(look, station)
+            if twin is not None:
+                reject.append(NEAR_DUPLICATE)
+        verdict, reasons = decide(reject, doubted)
+        return Verdict(verdict, reasons, measures, twin, limits.version)
+
+    def _near_duplicate(self, look: Look, station: _Station) -> str | None:
+        for capture_id in station.memory.recent.candidates(look.perceptual_hash):
+            other = self._fingerprint(capture_id, station)
+            if other is not None and correlation(look.fingerprint, other) >= LEAST_CORRELATION:
+                return capture_id
+        return None
+
+    def _fingerprint(self, capture_id: str, station: _Station) -> Fingerprint | None:
+        """Of an earlier image; after a restart it is made again from the stored image. None when that is
+        gone.
+        """
+        if capture_id not in station.fingerprints:
+            (data,) = self._images.fetch([station.audited[capture_id].image.object])
+            if not isinstance(data, bytes):
+                return None
+            try:
+                station.fingerprints[capture_id] = self._look(data).fingerprint
+            except UnreadableError:
+                return None
+        return station.fingerprints[capture_id]
+
+    def _keep(self, limits: Limits) -> None:
+        """Store the limits that judge, as evidence, before the first verdict that names them."""
+        if limits.version not in self._kept:
+            self._images.keep(limits.document)
+            self._kept.add(limits.version)
+
+    def _station(self, key: str) -> _Station:
+        if key not in self._stations:
+            self._stations[key] = _Station(self._settings)
+        return self._stations[key]
+
+    # --- partition memory -------------------------------------------------------------------------
+
+    @property
+    def topic(self) -> str:
+        return topics.CAPTURE_AUDITED.name
+
+    @property
+    def count(self) -> int:
+        return self._settings.events
+
+    def restore(self, partition: int, events: Sequence[Event[Any]]) -> None:
+        """Start again with what the partition's last events say."""
+        self.forget(partition)
+        keys = {_key(e.data.context) for e in events}
+        self._of_partition[partition] = keys
+        for key in keys:
+            self._stations[key] = _Station(self._settings)
+        for e in events:
+            self._stations[_key(e.data.context)].remember(e.data, None)
+
+    def forget(self, partition: int) -> None:
+        """Another instance audits these stations now."""
+        for key in self._of_partition.pop(partition, set()):
+            self._stations.pop(key, None)
+
+
+def _hash(audited: r.CaptureAudited) -> int | None:
+    """Of an event that may come from another release: a hash of another kind is none."""
+    try:
+        return hash_from_hex(audited.perceptual_hash) if audited.perceptual_hash else None
+    except ValueError:
+        return None
+
+
+def _key(context: r.CaptureContext) -> str:
+    return station_key(context.line, context.station)

@@ -1,0 +1,3 @@
+from review_router.main import main
+
+raise SystemExit(main())

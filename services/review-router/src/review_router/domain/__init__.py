@@ -1,0 +1,1 @@
+"""The rules of deciding: plain data and pure functions, no I/O."""

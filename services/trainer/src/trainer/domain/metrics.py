@@ -1,0 +1,93 @@
+"""What a release is worth: figures with intervals, in the words a quality owner uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.domain.calibration import Bools, Floats, expected_calibration_error
+from trainer.domain.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with the limits of its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"value": round(self.value, 6), "low": round(self.low, 6), "high": round(self.high, 6)}
+
+
+def auroc(scores: Floats, positive: Bools) -> float:
+    """Area under the ROC curve; nan when one of the two classes is absent."""
+    many, few = int(positive.sum()), int((~positive).sum())
+    if not many or not few:
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    # Ties share the mean of their ranks.
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * few))
+
+
+def _ratio(part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> float:
+    total = int(whole.sum())
+    return float((part & whole).sum() / total) if total else float("nan")
+
+
+def decision_figures(probabilities: Floats, positive: Bools, limits: Thresholds) -> dict[str, float]:
+    """Rates of one set of rows.
+
+    `accuracy`, `precision` and `recall` are those of a plain decision at probability 0.5. `false_reject_rate` is the
+    share of good parts that the model rejects on its own, `false_escape_rate` the share of defective parts that it
+    passes on its own, `review_share` the share of all parts that people see.
+    """
+    called = probabilities >= 0.5
+    passed, rejected = probabilities < limits.pass_below, probabilities >= limits.reject_from
+    return {
+        "auroc": auroc(probabilities, positive),
+        "accuracy": float((called == positive).mean()),
+        "precision": _ratio(positive, called),
+        "recall": _ratio(called, positive),
+        "false_reject_rate": _ratio(rejected, ~positive),
+        "false_escape_rate": _ratio(passed, positive),
+        "review_share": float((~passed & ~rejected).mean()),
+        "calibration_error": expected_calibration_error(probabilities, positive),
+    }
+
+
+def bootstrap(
+    figures: Callable[[npt.NDArray[np.int_]], dict[str, float]], groups: Sequence[int], rounds: int = 200
+) -> dict[str, Figure]:
+    """Each figure with its interval; whole groups are drawn, because images of one part are not independent."""
+    members = [np.flatnonzero(np.asarray(groups) == group) for group in np.unique(groups)]
+    point = figures(np.arange(len(groups)))
+    random = np.random.default_rng(20_240_501)
+    drawn: dict[str, list[float]] = {name: [] for name in point}
+    for _ in range(rounds):
+        rows = np.concatenate([members[index] for index in random.integers(0, len(members), len(members))])
+        for name, value in figures(rows).items():
+            drawn[name].append(value)
+    return {name: _figure(value, drawn[name]) for name, value in point.items()}
+
+
+def _figure(value: float, drawn: Sequence[float]) -> Figure:
+    usable = [item for item in drawn if not np.isnan(item)]
+    if np.isnan(value) or not usable:
+        return Figure(float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(usable, [0.025, 0.975])
+    return Figure(value, float(low), float(high))
+
+
+def confusion(actual: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How often each class was called what."""
+    table: dict[str, dict[str, int]] = {}
+    for truth, guess in zip(actual, predicted, strict=True):
+        row = table.setdefault(truth, {})
+        row[guess] = row.get(guess, 0) + 1
+    return table

@@ -1,0 +1,272 @@
+"""From a snapshot to a signed release bundle, step by step."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from andon_vision import Preprocessing, decode_image, near_duplicate_groups, prepare_pixels
+from andon_vision.release_bundle import MODEL, NORMAL, load_private_key, write_bundle
+
+from trainer.adapters.features import BATCH, open_session
+from trainer.adapters.fitting import TrainingSet, fit_head
+from trainer.adapters.release_graph import ATTRIBUTION, HeatScale, build_release, choose_scale
+from trainer.domain.head import Head
+from trainer.domain.metrics import Figure, bootstrap, confusion, decision_figures
+from trainer.domain.snapshot import HOLDOUT, TRAIN, VALIDATION, Row, Snapshot, SnapshotError, defect_classes
+from trainer.domain.split import check_no_leak, grouped_split, joined_groups, strata_of
+from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds
+from trainer.ports import Extractor, ImageReader
+
+HEAT_SAMPLE = 96
+MIN_IMAGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train. `near_duplicate_bits` is the hash distance up to which two images may not be split."""
+
+    name: str
+    preprocessing: Preprocessing
+    views: tuple[str, ...] = ("as-is", "turned")
+    validation_share: float = 0.25
+    near_duplicate_bits: int = 6
+    costs: Costs = field(default_factory=Costs)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Rows with their images' bytes, groups and side of the split; refused images are only counted."""
+
+    rows: list[Row]
+    images: list[bytes]
+    groups: list[int]
+    parts: list[str]
+    refused: int
+
+    def side(self, part: str) -> npt.NDArray[np.bool_]:
+        return np.array([item == part for item in self.parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a training run."""
+
+    release: str
+    metrics: dict[str, Figure]
+    thresholds: Thresholds
+    task: str
+    classes: tuple[str, ...]
+
+
+Report = Callable[[str], None]
+
+
+def gather(snapshot: Snapshot, plan: Plan, reader: ImageReader, extractor: Extractor) -> Material:
+    """Reads the images that may be learned from, groups near-duplicates and splits. The holdout is not opened."""
+    rows = [row for row in snapshot.rows if row.split != HOLDOUT]
+    images = [reader.read(row.image) for row in rows]
+    hashes = extractor.hashes(images)
+    kept = [index for index, value in enumerate(hashes) if value is not None]
+    if len(kept) < MIN_IMAGES:
+        raise SnapshotError(
+            f"{len(kept)} usable images are too few to train and validate; at least {MIN_IMAGES}"
+        )
+    rows, refused = [rows[index] for index in kept], len(images) - len(kept)
+    images = [images[index] for index in kept]
+    near = near_duplicate_groups([value for value in hashes if value is not None], plan.near_duplicate_bits)
+    groups = joined_groups(near, [row.group or None for row in rows])
+    parts = [row.split or "" for row in rows]
+    if not all(parts):
+        parts = grouped_split(groups, strata_of(rows), plan.validation_share)
+    check_no_leak(parts, groups)
+    return Material(rows, images, groups, parts, refused)
+
+
+def train(
+    snapshot: Snapshot,
+    plan: Plan,
+    reader: ImageReader,
+    extractor: Extractor,
+    backbone: Path,
+    key: Path,
+    folder: Path,
+    now: datetime,
+    report: Report,
+) -> Outcome:
+    """Trains on `snapshot` and writes a signed bundle into `folder`. Raises `SnapshotError` or `LeakError`."""
+    material = gather(snapshot, plan, reader, extractor)
+    classes = defect_classes(material.rows)
+    training, validation = material.side(TRAIN), material.side(VALIDATION)
+    report(
+        f"{training.sum()} images to train, {validation.sum()} to validate, {max(material.groups) + 1} groups"
+    )
+    data = _training_set(material, training, plan, extractor)
+    report("fitting the head")
+    head, probabilities = fit_head(data, classes)
+    thresholds = _thresholds(probabilities, data, plan.costs)
+    checked = extractor.features(
+        [image for image, keep in zip(material.images, validation, strict=True) if keep]
+    )
+    rows = [row for row, keep in zip(material.rows, validation, strict=True) if keep]
+    groups = [group for group, keep in zip(material.groups, validation, strict=True) if keep]
+    metrics = evaluate(head, checked, rows, groups, thresholds)
+    report("writing the release")
+    model = _graph(onnx.load(str(backbone)), head, plan.preprocessing, material, training)
+    description = _description(snapshot, plan, head, thresholds, metrics, material, model, now)
+    description["confusion"] = _confusion(head, checked, rows)
+    if probabilities is not None:
+        crossed = decision_figures(probabilities, data.is_defect, thresholds)
+        description["cross_validated"] = {name: round(value, 6) for name, value in crossed.items()}
+    release = write_bundle(
+        folder,
+        plan.name,
+        description,
+        {MODEL: model.SerializeToString(deterministic=True)},
+        load_private_key(key),
+    )
+    return Outcome(release, metrics, thresholds, description["task"], classes)
+
+
+def _training_set(
+    material: Material, training: npt.NDArray[np.bool_], plan: Plan, extractor: Extractor
+) -> TrainingSet:
+    index = np.flatnonzero(training)
+    images = [material.images[i] for i in index]
+    return TrainingSet(
+        np.stack([extractor.features(images, view) for view in plan.views]),
+        np.array([material.rows[i].is_defect for i in index]),
+        tuple(material.rows[i].classes for i in index),
+        np.array([material.rows[i].weight for i in index]),
+        [material.groups[i] for i in index],
+    )
+
+
+def _thresholds(probabilities: npt.NDArray[np.float64] | None, data: TrainingSet, costs: Costs) -> Thresholds:
+    """From out-of-fold probabilities; where every training image is a defect there is nothing to weigh up."""
+    if probabilities is None:
+        return Thresholds(0.5, 0.5)
+    return choose_thresholds(probabilities, data.is_defect, costs)
+
+
+def evaluate(
+    head: Head,
+    features: npt.NDArray[np.float32],
+    rows: Sequence[Row],
+    groups: Sequence[int],
+    thresholds: Thresholds,
+) -> dict[str, Figure]:
+    """Figures on rows the head has never seen, with grouped bootstrap intervals."""
+    positive = np.array([row.is_defect for row in rows])
+    probability = head.defect_probability(features)
+    correct = _class_hits(head, features, rows)
+
+    def figures(index: npt.NDArray[np.int_]) -> dict[str, float]:
+        # Without a good part in the data, "defect or not" was never asked, and perfect rates would be a lie.
+        values = decision_figures(probability[index], positive[index], thresholds) if head.defect else {}
+        if head.classes_head is not None:
+            hits = correct[index][positive[index]]
+            values["class_accuracy"] = float(hits.mean()) if len(hits) else float("nan")
+        return values
+
+    return {name: figure for name, figure in bootstrap(figures, groups).items() if not np.isnan(figure.value)}
+
+
+def _class_hits(head: Head, features: npt.NDArray[np.float32], rows: Sequence[Row]) -> npt.NDArray[np.bool_]:
+    """Whether the most likely defect class is one that the image shows."""
+    best = head.class_probabilities(features).argmax(axis=1)
+    return np.array([head.classes[index] in row.classes for index, row in zip(best, rows, strict=True)])
+
+
+def _confusion(
+    head: Head, features: npt.NDArray[np.float32], rows: Sequence[Row]
+) -> dict[str, dict[str, int]]:
+    called = head.defect_probability(features) >= 0.5
+    best = head.class_probabilities(features).argmax(axis=1)
+    predicted = [
+        head.classes[index] if defect else NORMAL for index, defect in zip(best, called, strict=True)
+    ]
+    return confusion(["+".join(row.classes) or NORMAL for row in rows], predicted)
+
+
+def _graph(
+    backbone: onnx.ModelProto,
+    head: Head,
+    preprocessing: Preprocessing,
+    material: Material,
+    training: npt.NDArray[np.bool_],
+) -> onnx.ModelProto:
+    """The release's graph, with the heat map scaled on a sample of the training images."""
+    width, height = preprocessing.width, preprocessing.height
+    probe = open_session(
+        build_release(backbone, head, width, height, HeatScale(), raw=True).SerializeToString(), threads=2
+    )
+    defective = np.array([row.is_defect for row in material.rows])
+    sample = np.concatenate(
+        [np.flatnonzero(training & (defective == side))[: HEAT_SAMPLE // 2] for side in (False, True)]
+    )
+    drawn = []
+    for start in range(0, len(sample), BATCH):
+        batch = np.stack(
+            [
+                prepare_pixels(decode_image(material.images[i]).pixels, preprocessing)
+                for i in sample[start : start + BATCH]
+            ]
+        )
+        drawn.append(probe.run([ATTRIBUTION], {"image": batch})[0])
+    scale = choose_scale(np.concatenate(drawn), defective[sample])
+    return build_release(backbone, head, width, height, scale)
+
+
+def _description(
+    snapshot: Snapshot,
+    plan: Plan,
+    head: Head,
+    thresholds: Thresholds,
+    metrics: dict[str, Figure],
+    material: Material,
+    model: onnx.ModelProto,
+    now: datetime,
+) -> dict[str, Any]:
+    origin = {item.key: item.value for item in model.metadata_props}
+    return {
+        "task": "classification",
+        "classes": list(head.classes),
+        "knows_normal": head.defect is not None,
+        "preprocessing": plan.preprocessing.to_json(),
+        "thresholds": asdict(thresholds),
+        "costs": asdict(plan.costs),
+        "calibration": {
+            "method": "platt, out-of-fold",
+            "defect": asdict(head.calibration) if head.calibration else None,
+        },
+        "metrics": {name: figure.to_json() for name, figure in metrics.items()},
+        "dataset": {
+            "name": snapshot.name,
+            "hash": snapshot.hash,
+            "images": {part: int(material.side(part).sum()) for part in (TRAIN, VALIDATION)},
+            "groups": max(material.groups) + 1,
+            "refused": material.refused,
+            "variants": sorted({row.variant for row in material.rows if row.variant}),
+        },
+        "taxonomy_version": None,
+        "code": {"trainer": _version("andon-trainer"), "vision": _version("andon-vision")},
+        "backbone": origin.get("weights", "unknown"),
+        "licence": snapshot.licence,
+        "trained_at": now.isoformat(),
+    }
+
+
+def _version(package: str) -> str:
+    """The installed version, or the tree's own when it runs from sources."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "0.1.0"

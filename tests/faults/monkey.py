@@ -1,0 +1,89 @@
+"""Breaks a running plant on purpose: kills processes, restarts components, cuts the network.
+
+What is broken, and in which order, follows from the seed; when each thing happens follows from the machine.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from andon_local.components import services
+from andon_local.runtime import Instance
+
+COMPONENTS = ("kafka", "postgres", "minio", "triton")
+LINES = ("kafka", "registry", "postgres", "minio", "triton")
+BROKEN_S = 2.0
+PAUSE_S = 1.5
+
+
+@dataclass
+class Monkey:
+    """Plays its pranks one after the other in a thread of its own.
+
+    Attributes:
+        done: What was broken, in order.
+    """
+
+    instance: Instance
+    seed: int
+    kills_each: int = 3
+    done: list[str] = field(default_factory=list)
+    failure: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="monkey", daemon=True)
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until every prank was played and everything runs again."""
+        self._thread.join()
+        if self.failure is not None:
+            raise RuntimeError(f"the monkey broke itself after {self.done}") from self.failure
+
+    def _pranks(self) -> list[tuple[str, Callable[[], None]]]:
+        pranks: list[tuple[str, Callable[[], None]]] = []
+        for service in services():
+            pranks += [(f"kill -9 {service}", lambda s=service: self._kill(s))] * self.kills_each  # type: ignore[misc]
+        for component in COMPONENTS:
+            pranks.append((f"kill -9 {component}", lambda c=component: self._kill(c)))  # type: ignore[misc]
+        for line in LINES:
+            pranks.append((f"cut {line}", lambda n=line: self._cut(n)))  # type: ignore[misc]
+        pranks.append(("hang postgres", lambda: self._hang("postgres")))
+        pranks.append(("hang kafka", lambda: self._hang("kafka")))
+        random.Random(self.seed).shuffle(pranks)
+        return pranks
+
+    def _run(self) -> None:
+        try:
+            for name, prank in self._pranks():
+                self.done.append(name)
+                prank()
+                self._stop.wait(PAUSE_S)
+            for program in (*COMPONENTS, *services()):
+                self.instance.wait_ready(program, 120)
+        except BaseException as error:
+            self.failure = error
+
+    def _kill(self, program: str) -> None:
+        """The supervisor starts it again; a component is waited for, a service is not."""
+        while not self.instance.status()[program].pid:  # still coming back from the last time
+            self._stop.wait(0.2)
+        self.instance.kill(program, signal.SIGKILL)
+        if program in COMPONENTS:
+            self.instance.wait_ready(program, 120)
+
+    def _cut(self, line: str) -> None:
+        with self.instance.network.without(line):
+            self._stop.wait(BROKEN_S)
+
+    def _hang(self, line: str) -> None:
+        self.instance.network.hang(line)
+        self._stop.wait(BROKEN_S)
+        self.instance.network.mend(line)
