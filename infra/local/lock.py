@@ -1,4 +1,4 @@
-"""Compiles requirements/*.txt: exact versions with hashes, no addresses, from the pyproject files' ranges."""
+"""Compiles requirements/*.txt and k8s/triton/requirements.txt: exact versions with hashes, no addresses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
+# Not for this checkout's environment but for an official image, which brings a Python of its own.
+TRITON_IMAGE, TRITON_IMAGE_PYTHON = ROOT / "k8s" / "triton", "3.12"
 UV = Path(sys.executable).parent / "uv"
 
 
@@ -19,6 +21,12 @@ def main() -> int:
     for name in ("bootstrap", "postgres", "triton"):
         extra = ["--no-deps"] if name == "postgres" else []
         compile_lock(REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt", extra + upgrade)
+    compile_lock(
+        TRITON_IMAGE / "requirements.in",
+        TRITON_IMAGE / "requirements.txt",
+        upgrade,
+        python=TRITON_IMAGE_PYTHON,
+    )
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "dev.in"
         wanted.write_text("\n".join(sorted(development())) + "\n")
@@ -42,16 +50,21 @@ def development() -> set[str]:
         for file in ROOT.glob(f"{pattern}/pyproject.toml"):
             project = tomllib.loads(file.read_text())
             wanted.update(project["project"].get("dependencies", []))
+            wanted.update(*project["project"].get("optional-dependencies", {}).values())
             wanted.update(project.get("dependency-groups", {}).get("dev", []))
     return wanted
 
 
-def deployable(file: Path) -> set[str]:
-    """What one service needs to run: its own dependencies and those of the libraries it uses."""
+def deployable(file: Path, extra: str = "") -> set[str]:
+    """What one service needs to run: its own dependencies and those of the libraries it uses, as `name` or
+    `name[extra]`."""
     project = tomllib.loads(file.read_text())
     wanted = set(project["project"].get("dependencies", []))
-    for library in project.get("tool", {}).get("andonloop", {}).get("workspace", []):
-        wanted |= deployable(library_file(library))
+    if extra:
+        wanted.update(project["project"]["optional-dependencies"][extra])
+    for needed in project.get("tool", {}).get("andonloop", {}).get("workspace", []):
+        library, _, chosen = needed.rstrip("]").partition("[")
+        wanted |= deployable(library_file(library), chosen)
     return wanted
 
 
@@ -61,8 +74,8 @@ def library_file(name: str) -> Path:
     return ROOT / places.get(name, f"libs/{name}") / "pyproject.toml"
 
 
-def compile_lock(source: Path, target: Path, extra: list[str]) -> None:
-    """One lock file; raises CalledProcessError."""
+def compile_lock(source: Path, target: Path, extra: list[str], *, python: str = "3.11") -> None:
+    """One lock file, for this Python and later ones; raises CalledProcessError."""
     print(target.relative_to(ROOT), flush=True)
     command = [
         str(UV),
@@ -72,7 +85,7 @@ def compile_lock(source: Path, target: Path, extra: list[str]) -> None:
         "--generate-hashes",
         "--universal",
         "--python-version",
-        "3.11",
+        python,
     ]
     command += [
         "--no-emit-index-url",

@@ -1,6 +1,7 @@
 """Breaks a running plant on purpose: kills processes, restarts components, cuts the network.
 
-What is broken, and in which order, follows from the seed; when each thing happens follows from the machine.
+What is broken, in which order, and before which image, follows from the seed; what the services are doing in that
+moment follows from the machine.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from andon_local.runtime import Instance
 COMPONENTS = ("kafka", "postgres", "minio", "triton")
 LINES = ("kafka", "registry", "postgres", "minio", "triton")
 BROKEN_S = 2.0
-PAUSE_S = 1.5
 
 
 @dataclass
 class Monkey:
-    """Plays its pranks one after the other in a thread of its own.
+    """Plays its pranks one after the other in a thread of its own, each before its own image of the stream.
 
     Attributes:
+        images: How many images will be sent; the pranks are spread over them at random.
         done: What was broken, in order.
     """
 
     instance: Instance
     seed: int
+    images: int
     kills_each: int = 3
     done: list[str] = field(default_factory=list)
     failure: BaseException | None = None
@@ -37,9 +39,28 @@ class Monkey:
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._run, name="monkey", daemon=True)
         self._stop = threading.Event()
+        self._sending = 0
+        self._turn = threading.Condition()
+        pranks = self._pranks()
+        self._moments = sorted(random.Random(self.seed + 1).sample(range(self.images), len(pranks)))
+        self._script = list(zip(self._moments, pranks, strict=True))
 
     def start(self) -> None:
         self._thread.start()
+
+    def watch(self, number: int) -> None:
+        """An image is about to be sent; waits until all that should break before it has begun to."""
+        with self._turn:
+            self._sending = number
+            self._turn.notify_all()
+            begun = sum(moment <= number for moment in self._moments)
+            self._turn.wait_for(lambda: len(self.done) >= begun or self.failure is not None)
+
+    def nothing_more_comes(self) -> None:
+        """The stream is over, or broke: what is left of the script need not wait for an image."""
+        with self._turn:
+            self._sending = self.images
+            self._turn.notify_all()
 
     def finish(self) -> None:
         """Wait until every prank was played and everything runs again."""
@@ -62,14 +83,18 @@ class Monkey:
 
     def _run(self) -> None:
         try:
-            for name, prank in self._pranks():
-                self.done.append(name)
+            for moment, (name, prank) in self._script:
+                with self._turn:
+                    self._turn.wait_for(lambda: self._sending >= moment)  # noqa: B023  (waited for at once)
+                    self.done.append(name)
+                    self._turn.notify_all()
                 prank()
-                self._stop.wait(PAUSE_S)
             for program in (*COMPONENTS, *services()):
                 self.instance.wait_ready(program, 120)
         except BaseException as error:
-            self.failure = error
+            with self._turn:
+                self.failure = error
+                self._turn.notify_all()
 
     def _kill(self, program: str) -> None:
         """The supervisor starts it again; a component is waited for, a service is not."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import httpx
 import psycopg
 from andon_demo.books import Books, balance
 from andon_demo.cameras import Cameras
@@ -17,7 +18,7 @@ from andon_demo.observer import Observer
 from andon_demo.registry_api import RegistryApi
 from andon_demo.run import facts_of
 
-from .conftest import SEED, Faulty
+from .conftest import IMAGES, SEED, Faulty
 from .monkey import Monkey
 
 RATE = 6.0
@@ -32,14 +33,15 @@ def test_whatever_dies_every_capture_is_decided_and_delivered_once(faulty: Fault
     api = RegistryApi(endpoints.http("dataset-registry"))
     crew = Crew(api, _truth(plan), faulty.trained.classes, SEED, lambda: True)
     cameras = Cameras(endpoints.http("capture-ingest"), parallel=8, rate=RATE, may_send=lambda: None)
-    monkey = Monkey(plant.instance, SEED)
-    sender = threading.Thread(target=cameras.replay, args=(plan, lambda shot: None), daemon=True)
+    monkey = Monkey(plant.instance, SEED, images=len(plan.shots))
 
     crew.start()
-    sender.start()
     monkey.start()
-    monkey.finish()
-    sender.join()
+    with ThreadPoolExecutor(1, thread_name_prefix="cameras") as pool:
+        sending = pool.submit(cameras.replay, plan, lambda shot: monkey.watch(shot.number))
+        sending.add_done_callback(lambda _: monkey.nothing_more_comes())
+        monkey.finish()
+        sending.result()
 
     answers = cameras.answers.snapshot()
     # A camera whose answer was lost asks again and is told 200: it has been recorded before.
@@ -63,10 +65,12 @@ def test_whatever_dies_every_capture_is_decided_and_delivered_once(faulty: Fault
     )
     story = _story(monkey, left, balance(facts), crew)
 
+    assert len(answers) == len(plan.shots) >= IMAGES, story
     assert cameras.answers.unanswered() == 0, story
     assert not left, story
     assert balance(facts).balanced, story
     assert _unsent(faulty) == dict.fromkeys(OWNERS, 0), story
+    assert _stuck(faulty) == [], story
 
 
 def _drain(faulty: Faulty, accepted: set[str], observer: Observer) -> list[Pending]:
@@ -99,6 +103,15 @@ def _unsent(faulty: Faulty) -> dict[str, int]:
             row = connection.execute(query).fetchone()
             waiting[owner] = row[0] if row else -1
     return waiting
+
+
+def _stuck(faulty: Faulty) -> list[object]:
+    """Deliveries that mes-bridge has given up on."""
+    answer = httpx.get(
+        f"{faulty.plant.instance.endpoints.http('mes-bridge')}/v1/deliveries", params={"state": "stuck"}
+    )
+    items: list[object] = answer.raise_for_status().json()["items"]
+    return items
 
 
 def _story(monkey: Monkey, left: list[Pending], books: Books, crew: Crew) -> str:

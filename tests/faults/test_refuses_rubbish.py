@@ -145,7 +145,7 @@ class TestOnTheBus:
         recorded = scene.recorded(image_ref(b"never stored"))
         scene.send(scene.codec.encode(recorded))
         decided = scene.decision(recorded.data.capture_id)
-        assert (decided.kind, decided.reasons) == ("hold", ["missing-object"])
+        assert (decided.kind, decided.reasons) == ("hold", ["audit-rejected", "missing-object"])
         scene.still_works()
 
     def test_an_object_that_is_not_what_the_event_says(self, scene: Scene) -> None:
@@ -154,7 +154,7 @@ class TestOnTheBus:
         recorded = scene.recorded(replace(image_ref(b""), object=lie))
         scene.send(scene.codec.encode(recorded))
         decided = scene.decision(recorded.data.capture_id)
-        assert (decided.kind, decided.reasons) == ("hold", ["wrong-hash"])
+        assert (decided.kind, decided.reasons) == ("hold", ["audit-rejected", "wrong-hash"])
         scene.still_works()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from andon_local.browser import chromium
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from .conftest import StandIn, identity
 
@@ -104,6 +104,45 @@ def test_reviewing_with_the_keyboard_alone(open_page: Callable[..., Page], plant
         (f"/v1/reviews/{identity('r open 2')}/answers", {"reviewer": "ada", "verdict": "unusable"}),
     ]
     assert len({key for _, _, key in plant.commands}) == 3
+
+
+def test_a_key_while_an_answer_is_under_way_answers_nothing(
+    open_page: Callable[..., Page], plant: StandIn
+) -> None:
+    page = open_page("/review")
+    held = list[Route]()
+    page.route("**/answer", lambda route: held.append(route))
+    page.keyboard.press("2")
+    page.keyboard.press("g")  # a second touch, before the next image is on the screen
+    page.keyboard.press("s")
+    (answer,) = held
+    answer.continue_()
+    expect(page.get_by_role("status").last).to_contain_text("Dead cell")
+    assert [body["verdict"] for _, body, _ in plant.commands] == ["defect"]
+    assert page.url.endswith(identity("r open 1"))
+
+
+def test_a_lost_connection_loses_no_answer(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review")
+    page.get_by_label("Note").fill("a grinding mark")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Good").click()
+    expect(page.get_by_role("status").last).to_contain_text("Nothing is lost")
+    expect(page.get_by_label("Note")).to_have_value("a grinding mark")
+    page.context.set_offline(False)
+    page.keyboard.press("g")
+    expect(page.get_by_role("status").last).to_contain_text("Good – decided")
+    ((_, body, _),) = plant.commands
+    assert body["note"] == "a grinding mark"
+
+
+def test_back_goes_to_the_review_before(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review")
+    page.keyboard.press("s")
+    page.wait_for_url(f"**/review?at={identity('r open 1')}")
+    expect(page.locator(f"[data-full][src*='{identity('open 1')}']")).to_be_visible()
+    page.go_back()
+    expect(page.locator(f"[data-full][src*='{identity('open 0')}']")).to_be_visible()
 
 
 def test_writing_a_note_presses_no_buttons(open_page: Callable[..., Page], plant: StandIn) -> None:

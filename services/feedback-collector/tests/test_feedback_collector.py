@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from andon_chassis.clock import FakeClock
 from andon_chassis.events import Event, deterministic_id, event, station_key
-from andon_chassis.testing import context, image_ref
+from andon_chassis.testing import TRACEPARENT, context, image_ref, recorded_spans
 from andon_events import records as r
 from feedback_collector.collector import Collector, KnownStations, Remembered
 from feedback_collector.domain.observations import Decided, Found, Observation
@@ -159,7 +159,7 @@ def play(log: Sequence[Event[Any]], flushes: Sequence[int], crashes: Sequence[in
             flush += 1
             if crash == 0:
                 break
-            disk.sent += changes.signals
+            disk.sent += changes.events
             if crash == 1:
                 break
             disk.states |= {key: packed for key, (_, packed) in changes.states.items()}
@@ -301,6 +301,14 @@ class TestWhatEventsTell:
         assert one.key == "line-a/cell-1"
         assert one.data.window_start < one.data.window_end
         assert one.data.scope.class_name == "crack"
+
+    def test_a_signal_belongs_to_the_trace_of_what_made_it_fire(self) -> None:
+        (signal,) = observe([found(1, kind="escape", class_name="crack")])
+        with recorded_spans() as spans:
+            raised = signal_raised(signal, replace(finding(1), traceparent=TRACEPARENT), NOW)
+        (span,) = spans.named("feedback-collector signal")
+        assert span.parent is not None and f"{span.parent.span_id:016x}" in TRACEPARENT
+        assert [raised.traceparent] == spans.traceparents("feedback-collector signal")
 
 
 def reviewed_as_told() -> Observation:

@@ -26,9 +26,8 @@ from andon_chassis.testing import context, image_ref
 from andon_events import records as r
 from andon_events import topics
 from confluent_kafka import Consumer, TopicPartition
-from feedback_collector.adapters.windows import PARTITIONS
 from feedback_collector.collector import Remembered
-from feedback_collector.main import SOURCES
+from feedback_collector.main import PARTITIONS, SOURCES
 
 SIGNALS = topics.FEEDBACK_SIGNAL_RAISED.name
 DEAD_LETTERS = "feedback-collector.dead-letter"

@@ -23,6 +23,6 @@ def test_every_threshold_can_be_set_by_environment(monkeypatch: pytest.MonkeyPat
 
 def test_all_sources_have_the_table_s_partitions() -> None:
     from andon_events.topics import TOPICS
-    from feedback_collector.adapters.windows import PARTITIONS
+    from feedback_collector.main import PARTITIONS
 
     assert {TOPICS[name].partitions for name in SOURCES} == {PARTITIONS}

@@ -85,7 +85,8 @@ def _workspace(folder: Path) -> list[str]:
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     found: list[str] = []
     for name in project.get("tool", {}).get("andonloop", {}).get("workspace", []):
-        place = _LIBRARIES.get(name, f"libs/{name}")
+        library = name.partition("[")[0]  # its extras concern the lock file only
+        place = _LIBRARIES.get(library, f"libs/{library}")
         for needed in [*_workspace(layout.root() / place), place]:
             if needed not in found:
                 found.append(needed)

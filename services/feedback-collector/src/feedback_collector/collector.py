@@ -14,15 +14,24 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from andon_chassis.clock import Clock
 from andon_chassis.events import Event
+from andon_chassis.telemetry import trace_field
+from andon_chassis.windows import Changes, States
 from andon_events import records as r
+from prometheus_client import Counter, Gauge
 
 from feedback_collector.domain.observations import StationFacts
 from feedback_collector.domain.station import Station
 from feedback_collector.domain.thresholds import Thresholds
 from feedback_collector.handlers import observation, signal_raised, station_facts
-from feedback_collector.ports import States, Stations
+from feedback_collector.ports import Stations
+
+log = structlog.get_logger()
+
+SIGNALS = Counter("andon_signals_raised_total", "Signals raised", ["kind", "line", "station"])
+LATE = Gauge("andon_late_events", "Events that came after their window had closed", ["line", "station"])
 
 FORMAT = 1
 """Version of the stored state. A state in another format is dropped: windows are learned again."""
@@ -48,21 +57,6 @@ class Remembered:
         return cls(Station.from_json(raw["station"]), raw["applied"])
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What must become durable, signals first, before the events behind it are acknowledged.
-
-    Attributes:
-        states: Packed state and partition by key.
-    """
-
-    signals: list[Event[r.SignalRaised]]
-    states: dict[str, tuple[int, bytes]]
-
-    def __bool__(self) -> bool:
-        return bool(self.signals or self.states)
-
-
 class KnownStations:
     """The published stations; the reference thread replaces them as a whole, so readers need no lock."""
 
@@ -78,7 +72,7 @@ class KnownStations:
 
 
 class Collector:
-    """Takes events one by one; owned by one thread."""
+    """Takes events one by one, as `andon_chassis.windows` wants it; owned by one thread."""
 
     def __init__(self, limits: Thresholds, stations: Stations, states: States, clock: Clock) -> None:
         self._limits = limits
@@ -109,16 +103,27 @@ class Collector:
                 self._signals += [signal_raised(signal, seen, now) for signal in raised]
         return True
 
-    def late(self, key: str) -> int:
-        """Events of a station that came after their window had closed."""
-        return self._live[key].station.late if key in self._live else 0
-
     def changes(self) -> Changes:
         """What has changed since the last call."""
         states = {key: (partition, self._live[key].pack()) for key, partition in self._changed.items()}
+        for key in self._changed:
+            station = self._live[key].station
+            LATE.labels(station.line, station.station).set(station.late)
         changes = Changes(self._signals, states)
         self._signals, self._changed = [], {}
         return changes
+
+    def sent(self, event: Event[r.SignalRaised]) -> None:
+        """A signal has gone out."""
+        signal = event.data
+        SIGNALS.labels(signal.kind, signal.scope.line, signal.scope.station).inc()
+        log.info(
+            "signal.raised",
+            kind=signal.kind,
+            signal_id=signal.signal_id,
+            why=signal.explanation,
+            **trace_field(event.traceparent),
+        )
 
     def forget(self) -> None:
         """Partitions went away: what is not durable is dropped, and will be delivered again."""

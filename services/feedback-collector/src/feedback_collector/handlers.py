@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from andon_chassis.events import Event, deterministic_id, event, station_key
+from andon_chassis.telemetry import child_traceparent
 from andon_events import records as r
 
 from feedback_collector.domain.observations import (
@@ -156,6 +157,8 @@ def signal_raised(signal: Signal, cause: Event[Any], now: datetime) -> Event[r.S
         raised_at=now,
     )
     key = station_key(signal.line, signal.station)
-    return event(
-        data, source=SERVICE, key=key, time=cause.time, cause=signal_id, traceparent=cause.traceparent
+    at_ns = milliseconds(now) * 1_000_000
+    traceparent = child_traceparent(
+        f"{SERVICE} signal", cause.traceparent, at_ns, at_ns, signal_id=signal_id, kind=signal.kind
     )
+    return event(data, source=SERVICE, key=key, time=cause.time, cause=signal_id, traceparent=traceparent)

@@ -6,14 +6,13 @@ from andon_chassis.clock import Clock
 from andon_chassis.deadletter import DeadLetterBudget
 from andon_chassis.service import Service
 from andon_chassis.settings import ServiceSettings
+from andon_chassis.windows import States, Windows, WindowSettings
 from andon_events import topics
 from pydantic import Field
 
-from feedback_collector.adapters.windows import Windows, WindowSettings
 from feedback_collector.collector import Collector, KnownStations
 from feedback_collector.domain.thresholds import Thresholds
 from feedback_collector.handlers import SERVICE
-from feedback_collector.ports import States
 
 SOURCES = (
     topics.CAPTURE_AUDITED.name,
@@ -22,6 +21,9 @@ SOURCES = (
     topics.REVIEW_COMPLETED.name,
     topics.MES_FINDING_RECEIVED.name,
 )
+
+PARTITIONS = topics.CAPTURE_AUDITED.partitions
+"""Of all sources, and so of the table."""
 
 
 class Settings(ServiceSettings):
@@ -78,6 +80,8 @@ class Settings(ServiceSettings):
             service=self.service,
             group=self.group,
             sources=SOURCES,
+            partitions=PARTITIONS,
+            table="stations",
             state_dir=self.state_dir,
             flush_s=self.flush_s,
             session_s=self.session_s,

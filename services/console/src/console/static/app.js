@@ -37,15 +37,17 @@ document.addEventListener("error", (event) => {
 
 // --- live parts: asked for every few seconds, replaced only when the server says that they changed
 
-const live = $("#live");
-
-function replace(part, html) {
-  const fresh = new DOMParser().parseFromString(html, "text/html").body;
+function keepImages(part, fresh) {                 // images that are there already do not flicker
   const known = new Map($$("img", part).map((image) => [image.getAttribute("src"), image]));
-  for (const image of $$("img", fresh)) {          // images that are there already do not flicker
+  for (const image of $$("img", fresh)) {
     const same = known.get(image.getAttribute("src"));
     if (same) { known.delete(image.getAttribute("src")); image.replaceWith(same); }
   }
+}
+
+function replace(part, html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html").body;
+  keepImages(part, fresh);
   const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   part.replaceChildren(...fresh.childNodes);
   if (focused) $(`[href="${CSS.escape(focused)}"]`, part)?.focus({ preventScroll: true });
@@ -61,7 +63,8 @@ async function refresh(part) {
       const changed = part.tag !== undefined;
       part.tag = answer.headers.get("ETag");
       const html = await answer.text();
-      if (part.reload) { if (changed) location.reload(); } else replace(part.element, html);
+      if (!part.element.isConnected) return;
+      if (part.reload) { if (changed) visit(location.href); } else replace(part.element, html);
     }
     state(true);
   } catch {
@@ -70,6 +73,7 @@ async function refresh(part) {
 }
 
 function state(fine) {
+  const live = $("#live");
   if (!live) return;
   live.classList.toggle("lost", !fine);
   const text = fine ? "Live" : "Connection lost";
@@ -78,24 +82,32 @@ function state(fine) {
 
 function follow(part) {
   const turn = async () => {
+    if (!part.element.isConnected) return;         // its page was left
     if (!document.hidden) await refresh(part);
     setTimeout(turn, part.every);
   };
+  const shown = () => {
+    if (!part.element.isConnected) document.removeEventListener("visibilitychange", shown);
+    else if (!document.hidden) refresh(part);
+  };
   setTimeout(turn, part.every);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(part); });
+  document.addEventListener("visibilitychange", shown);
 }
 
-for (const element of $$("[data-live]")) {
-  follow({ element, url: element.dataset.live, every: 1000 * Number(element.dataset.every) });
-}
-for (const element of $$("[data-reload-when]")) {
-  const part = { element, url: element.dataset.reloadWhen, every: 3000, reload: true };
-  refresh(part).then(() => follow(part));
+function followParts() {
+  for (const element of $$("[data-live]")) {
+    follow({ element, url: element.dataset.live, every: 1000 * Number(element.dataset.every) });
+  }
+  for (const element of $$("[data-reload-when]")) {
+    const part = { element, url: element.dataset.reloadWhen, every: 3000, reload: true };
+    refresh(part).then(() => follow(part));
+  }
 }
 
 // --- theme
 
-$("#theme")?.addEventListener("click", () => {
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#theme")) return;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("theme", root.dataset.theme);
@@ -103,31 +115,36 @@ $("#theme")?.addEventListener("click", () => {
 
 // --- heat maps, on or off for the whole console
 
-const switches = $$("#heat-all, [data-heat-switch]");
+const SWITCHES = "#heat-all, [data-heat-switch]";
 
 function heat(on) {
   root.dataset.heat = on ? "on" : "off";
   localStorage.setItem("heat", root.dataset.heat);
-  for (const one of switches) one.checked = on;
+  showHeat();
 }
-for (const one of switches) {
-  one.checked = root.dataset.heat === "on";
-  one.addEventListener("change", () => heat(one.checked));
-}
-for (const slider of $$("[data-heat-strength]")) {
+
+function showHeat() {
+  for (const one of $$(SWITCHES)) one.checked = root.dataset.heat === "on";
   const kept = localStorage.getItem("heat-strength");
-  if (kept) slider.value = kept;
-  const set = () => {
+  for (const slider of $$("[data-heat-strength]")) {
+    if (kept) slider.value = kept;
     slider.closest("[data-viewer]").style.setProperty("--heat", slider.value / 100);
-    localStorage.setItem("heat-strength", slider.value);
-  };
-  slider.addEventListener("input", () => { set(); heat(true); });
-  set();
+  }
 }
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches(SWITCHES)) heat(event.target.checked);
+  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+});
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-heat-strength]")) return;
+  localStorage.setItem("heat-strength", event.target.value);
+  heat(true);
+});
 
 // --- the viewer: zoom about the pointer, drag to move, 0 fits; nothing jumps by itself
 
-for (const viewer of $$("[data-viewer]")) {
+function wakeViewer(viewer) {
   const stage = $(".stage", viewer), sheet = $(".sheet", viewer);
   let scale = 1, x = 0, y = 0;
   const show = () => {
@@ -179,10 +196,89 @@ for (const viewer of $$("[data-viewer]")) {
   }
 }
 
+// --- forms are sent, and the next page is shown, without leaving this one: no key falls between two pages, no answer is
+// lost with the connection, and no verdict goes to an image that is not on the screen yet
+
+const DECODE_MS = 2000;
+let underWay = false;
+
+async function visit(url, options = {}, place = "") {
+  if (underWay) return;
+  underWay = true;
+  try {
+    const answer = await fetch(url, { ...options, cache: "no-store" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (answer.status >= 500) throw new Error(answer.statusText);
+    await decoded($("[data-full]", page));
+    if (answer.redirected || !options.method) {
+      const way = answer.url === location.href ? "replaceState" : "pushState";
+      history[way](null, "", answer.url);
+    }
+    show(page);
+    if (place && document.getElementById(place)) {  // still there: what was said is about it
+      history.replaceState(null, "", `#${place}`);
+      openLinked();
+    }
+    state(true);
+  } catch {
+    state(false);
+    say(options.method ? "That did not get through. Nothing is lost: once the connection is back, press again."
+                       : "The next page did not come; try again.");
+  } finally {
+    underWay = false;
+    for (const form of $$("form.sent")) form.classList.remove("sent");
+  }
+}
+
+async function decoded(image) {
+  if (!image) return;
+  const patience = new Promise((done) => setTimeout(done, DECODE_MS));
+  const copy = new Image();
+  copy.src = image.getAttribute("src");
+  await Promise.race([copy.decode().catch(() => {}), patience]);    // a broken image is shown as one
+}
+
+function show(page) {
+  for (const link of $$("link[rel=prefetch]")) link.remove();
+  document.head.append(...$$("link[rel=prefetch]", page));
+  document.title = page.title;
+  keepImages(document.body, page.body);
+  document.body.replaceChildren(...page.body.childNodes);
+  scrollTo(0, 0);
+  $("#content")?.focus({ preventScroll: true });
+  wake();
+}
+
+function say(text) {
+  $(".said")?.remove();
+  const line = Object.assign(document.createElement("p"), { className: "said", textContent: text });
+  line.setAttribute("role", "status");
+  $("#content").prepend(line);
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  event.preventDefault();
+  if (underWay) return;
+  const body = new URLSearchParams(new FormData(form, event.submitter));
+  form.classList.add("sent");
+  visit(form.action, { method: "POST", body }, form.closest("article[id]")?.id);
+});
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-key]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  visit(link.href);
+});
+
+addEventListener("popstate", () => { if (!location.hash) visit(location.href); });
+
 // --- keys: what is printed on a button presses it, unless somebody is writing
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || underWay) return;
   if (event.target.closest("input:not([type=checkbox], [type=range], [type=radio]), textarea, select")) {
     if (event.key === "Escape") event.target.blur();
     return;
@@ -193,11 +289,6 @@ document.addEventListener("keydown", (event) => {
   if (pressed && !pressed.matches(":disabled")) { event.preventDefault(); pressed.click(); }
 });
 
-for (const form of $$("[data-answers]")) {
-  form.addEventListener("submit", () => form.classList.add("sent"));
-}
-for (const field of $$("[data-submit]")) field.addEventListener("change", () => field.form.requestSubmit());
-
 // --- an action that is linked to opens
 
 function openLinked() {
@@ -206,7 +297,16 @@ function openLinked() {
   if (details) { details.open = true; linked.scrollIntoView({ block: "start" }); }
 }
 addEventListener("hashchange", openLinked);
-openLinked();
 
-tellTimes();
+// --- a page wakes up, after it was loaded or shown in place of another
+
+function wake() {
+  followParts();
+  showHeat();
+  $$("[data-viewer]").forEach(wakeViewer);
+  openLinked();
+  tellTimes();
+}
+
+wake();
 setInterval(tellTimes, 1000);

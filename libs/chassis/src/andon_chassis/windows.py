@@ -1,16 +1,21 @@
-"""Windows on Faust: reads the events, keeps each station's state in a changelog-backed table, sends the
-signals.
+"""Windows: read events of many topics, keep a state for each key in a Faust table with a changelog, send what follows.
+
+At least once, with the effect of once: a state names the offsets it contains, and what follows has ids that a repeat
+makes again. Who uses it brings a `Collector`, which knows what the events mean, and installs the extra
+`andon-chassis[windows]`.
 
 What Faust gives: the consumer group, the table with its changelog and recovery, the producer. What is done
 here by hand, and why:
 
-- The consumer reads committed messages only. Faust does so in its exactly-once mode alone, which we do not
-  use; without it the leftovers of aborted transactions would be counted.
-- Events are acknowledged by hand, after signals and states have reached the brokers, in this order. Faust
+- The consumer reads committed messages only. Faust does so in its exactly-once mode alone, which we do not use; without
+  it the leftovers of aborted transactions would be counted.
+- Events are acknowledged by hand, after what follows and the states have reached the brokers, in this order. Faust
   would acknowledge when the loop turns, and a crash could lose what was counted but not yet written.
-- States are written every few seconds and when a signal goes out, not at every event: one write for hundreds
-  of events keeps the changelog small. Each state names the offsets it contains, so what is delivered again is
-  not counted again.
+- States are written every few seconds and when something urgent goes out, not at every event: one write for hundreds
+  of events keeps the changelog small.
+- A bug ends the process. Faust would start the agent again and go on behind the event.
+- Sources rest until Faust has sought them after a recovery, and a gap in the offsets is taken for what it is: see
+  `CommittedConsumer`.
 """
 
 from __future__ import annotations
@@ -23,11 +28,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import faust
 import structlog
 from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+from faust.transport.drivers import aiokafka as driver
+from prometheus_client import Counter
+
 from andon_chassis import telemetry
 from andon_chassis.bus.login import MECHANISM, KafkaLogin
 from andon_chassis.bus.ports import Message, Outgoing
@@ -38,13 +47,6 @@ from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.events import Event
 from andon_chassis.health import Health
 from andon_chassis.retry import Backoff
-from andon_events import records as r
-from faust.exceptions import ProducerSendError
-from faust.transport.drivers import aiokafka as driver
-from prometheus_client import Counter, Gauge
-
-from feedback_collector.collector import Collector
-from feedback_collector.ports import States
 
 log = structlog.get_logger()
 
@@ -53,17 +55,57 @@ logging.getLogger("mode").setLevel(logging.WARNING)
 # aiokafka tells thirty times a second that a broker is away; our readiness tells it as well
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
-PARTITIONS = 4
-"""Of the source topics, and so of the table: a station's state lies where its events lie."""
-
 TURN_S = 0.1
 # No window is shorter than minutes: let the broker collect, for a fetch costs it the same for one event as for many.
 FETCH_WAIT_S, FETCH_BYTES = 0.5, 256_000
 PART = "windows"
+STEP = f"step {PART}"
+WATCH_S = 5.0
 
-SIGNALS = Counter("andon_signals_raised_total", "Signals raised", ["kind", "line", "station"])
-LATE = Gauge("andon_late_events", "Events that came after their window had closed", ["line", "station"])
 STATE_BYTES = Counter("andon_state_written_bytes_total", "Bytes of state written to the changelog")
+
+
+class States(Protocol):
+    """Where a state is read from when its first event arrives."""
+
+    def load(self, key: str) -> bytes | None:
+        """The state last made durable under this key, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What must become durable, events first, before the events behind them are acknowledged.
+
+    Attributes:
+        events: What follows.
+        states: Packed state and partition by key.
+    """
+
+    events: Sequence[Event[Any]]
+    states: dict[str, tuple[int, bytes]]
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.states)
+
+
+class Collector(Protocol):
+    """What the events mean; owned by one thread."""
+
+    @property
+    def urgent(self) -> bool:
+        """Something waits that should go out at once."""
+
+    def take(self, seen: Event[Any], partition: int, offset: int) -> bool:
+        """Count an event; False when the state already contains this offset."""
+
+    def changes(self) -> Changes:
+        """What has changed since the last call."""
+
+    def sent(self, event: Event[Any]) -> None:
+        """An event of the changes has reached the brokers."""
+
+    def forget(self) -> None:
+        """Partitions went away: drop what is not durable, it will be delivered again."""
 
 
 def _credentials(login: KafkaLogin | None) -> faust.SASLCredentials | None:
@@ -90,8 +132,48 @@ class CommittedThread(driver.AIOKafkaConsumerThread):
 
 
 class CommittedConsumer(driver.Consumer):
+    """Faust's consumer, with three of its habits set right.
+
+    - After a recovery Faust resumes the sources, then seeks them, one request for each partition, and then empties its
+      queues. What was fetched in between is lost: the position is behind it already, and the hole is acknowledged as if
+      it had been compacted away. Here the sources stay paused until all of that is over.
+    - A hole in the offsets (the mark of a transaction's end, mostly) is acknowledged by Faust together with the message
+      behind it, which is then acknowledged twice; that stops the counting there, and the group's offsets fall behind
+      for ever.
+    - Faust hands its live set of partitions to another thread, which takes an empty set for "all".
+
+    Attributes:
+        turns: How often a fetch has come back, with messages or without.
+    """
+
+    turns = 0
+    _held: frozenset[Any] = frozenset()
+
     def _new_consumer_thread(self) -> CommittedThread:
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def resume_partitions(self, tps: Any) -> None:
+        logs = {tp for tp in tps if self._is_changelog_tp(tp)}
+        self._held |= set(tps) - logs
+        super().resume_partitions(logs)
+
+    def pause_partitions(self, tps: Any) -> None:
+        self._held -= set(tps)  # every rebalance comes through here
+        super().pause_partitions(tps)
+
+    def resume_flow(self) -> None:
+        """The last thing a recovery does."""
+        super().resume_flow()
+        held, self._held = self._held, frozenset()
+        super().resume_partitions(held)
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        found = await super()._getmany(set(active_partitions), timeout)
+        self.turns += 1
+        return found
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
+        await super()._add_gap(tp, offset_from, offset_to - 1)
 
 
 class CommittedTransport(driver.Transport):
@@ -111,7 +193,9 @@ class WindowSettings:
         login: How to log in to the brokers, if at all.
         static_id: Name of this instance when it survives a restart; it then gets its partitions back at once.
         group: Consumer group; also the prefix of the changelog topic.
-        sources: Topics that are read.
+        sources: Topics that are read, all with the same keys.
+        partitions: Of each source, and so of the table: a key's state lies where its events lie.
+        table: Name of the table; with the group it names the changelog topic.
         flush_s: A change is durable after so many seconds at the latest.
         flush_events: Or after so many events.
         session_s: A member that is silent for so long has died.
@@ -124,6 +208,8 @@ class WindowSettings:
     service: str
     group: str
     sources: Sequence[str]
+    partitions: int
+    table: str
     state_dir: Path
     flush_s: float = 1.0
     flush_events: int = 1000
@@ -153,6 +239,9 @@ class Windows:
         self._letters: list[Outgoing] = []
         self._flushed = time.monotonic()
         self._halted = False
+        self._bug: Exception | None = None
+        self._assigned = False
+        self._steps = self._inside = self._seen_steps = self._seen_turns = 0
         health.not_ready(PART, "recovering state")
 
     # --- life -----------------------------------------------------------------------------------------------
@@ -175,20 +264,39 @@ class Windows:
         self._collector = self._make_collector(self)
         self._watch_rebalances()
         self._app.agent(self._sources(), name="collect")(self._collect)
+        self._health.beat(STEP)
+        watching = asyncio.create_task(self._watch())
         try:
             await self._app.start()
-            while not stop.is_set() and not self._app.crashed:
-                self._health.beat(PART)
+            while not (stop.is_set() or self._app.crashed or self._bug):
                 await asyncio.sleep(TURN_S)
                 if self._pending and self._due():
                     await self._flush()
-            if not self._app.crashed and not self._halted:
+            if not (self._app.crashed or self._bug or self._halted):
                 await self._flush()
         finally:
+            watching.cancel()
             await self._app.stop()
-            self._health.forget(PART)
-        if self._app.crash_reason is not None and not stop.is_set():
-            raise self._app.crash_reason
+            self._health.forget(STEP)
+        crash = self._bug or self._app.crash_reason
+        if crash is not None and (self._bug or not stop.is_set()):
+            raise crash
+
+    async def _watch(self) -> None:
+        """Say that the step turns, as long as it does; the service ends a process whose step stands still."""
+        while True:
+            kafka = await asyncio.to_thread(lambda: self._health.is_ready().parts.get("kafka", ""))
+            if self._moves() or kafka != "answers":
+                self._health.beat(STEP)
+            await asyncio.sleep(WATCH_S)
+
+    def _moves(self) -> bool:
+        """Whether fetches come back and events get through, since the last look; a recovery does neither."""
+        consumer: Any = self._app.consumer
+        turns = consumer.turns if self._assigned else self._seen_turns
+        fetches, works = turns != self._seen_turns, self._steps != self._seen_steps
+        self._seen_turns, self._seen_steps = turns, self._steps
+        return works or (fetches and not self._inside) or self._halted
 
     def _make_app(self) -> App:
         s = self._settings
@@ -199,9 +307,8 @@ class Windows:
             store="memory://",
             datadir=s.state_dir / "faust",
             autodiscover=False,
-            origin="feedback_collector",
             web_enabled=False,
-            topic_partitions=PARTITIONS,
+            topic_partitions=s.partitions,
             topic_replication_factor=s.replication,
             topic_disable_leader=True,
             processing_guarantee="at_least_once",
@@ -221,10 +328,10 @@ class Windows:
 
     def _make_table(self) -> Any:
         return self._app.Table(
-            "stations",
+            self._settings.table,
             key_type=bytes,
             value_type=bytes,
-            partitions=PARTITIONS,
+            partitions=self._settings.partitions,
             # A state is written over and over: compact early, or recovery would read hours of old states.
             extra_topic_configs={
                 "cleanup.policy": "compact",
@@ -246,13 +353,15 @@ class Windows:
 
     def _watch_rebalances(self) -> None:
         async def revoked(*_: Any, **__: Any) -> None:
-            self._pending.clear()
-            self._letters.clear()
-            self._collector.forget()
+            self._assigned = False
+            self._health.not_ready(PART, "the group shares out its partitions anew")
+            self._drop()
 
         def complete(*_: Any, **__: Any) -> None:
-            log.info("windows.assigned", stations=len(self._table.data))
-            self._health.ready(PART)
+            log.info("windows.assigned", states=len(self._table.data))
+            self._assigned = True
+            if not self._halted:
+                self._health.ready(PART)
 
         self._app.on_partitions_revoked.connect(revoked, weak=False)
         self._app.on_rebalance_complete.connect(complete, weak=False)
@@ -260,19 +369,28 @@ class Windows:
     # --- events ---------------------------------------------------------------------------------------------
 
     def load(self, key: str) -> bytes | None:
-        """The collector's port: the durable state of a station."""
+        """The collector's port: the durable state of a key."""
         state: bytes | None = self._table.data.get(key.encode())
         return state
 
     async def _collect(self, stream: Any) -> None:
         events: AsyncIterator[Any] = stream.noack().events()
         async for event in events:
-            if event.message.generation_id != self._app.consumer_generation_id:
-                continue  # from before a rebalance: whoever has the partition now gets it again
+            self._inside += 1
             try:
                 await self._take(event)
             except TooManyInvalid as error:
                 await self._halt(error)
+            except Exception as error:
+                self._bug = error
+                return
+            finally:
+                self._inside -= 1
+                self._steps += 1
+
+    def _is_current(self, event: Any) -> bool:
+        """Not from before a rebalance: whoever has the partition now gets it again."""
+        return bool(event.message.generation_id == self._app.consumer_generation_id)
 
     async def _take(self, event: Any) -> None:
         raw = event.message
@@ -281,6 +399,8 @@ class Windows:
             raw.topic, raw.partition, raw.offset, raw.key, raw.value, headers, int(raw.timestamp * 1000)
         )
         outcome = await self._decode(message)
+        if not self._is_current(event):
+            return
         invalid = isinstance(outcome, Invalid)
         self._budget.spend([invalid])
         if isinstance(outcome, Invalid):
@@ -313,6 +433,7 @@ class Windows:
             topic=message.topic,
             partition=message.partition,
             offset=message.offset,
+            **telemetry.trace_field(message.headers.get("traceparent")),
         )
         now = self._clock.now()
         self._letters.append(dead_letter(self._settings.service, message, error.reason, error.advice, now))
@@ -328,30 +449,41 @@ class Windows:
         )
 
     async def _flush(self) -> None:
-        """Signals and dead letters, then states, then acknowledgements; waits for brokers that are away."""
+        """What follows and dead letters, then states, then acknowledgements; waits for brokers that are away.
+
+        After a rebalance meanwhile, the states belong to somebody else and nothing is acknowledged: what went out comes
+        again under the same ids.
+        """
         async with self._flushing:
-            if self._halted:
+            if self._halted or self._bug:
                 return
             began = time.perf_counter()
+            generation = self._app.consumer_generation_id
             pending, self._pending = self._pending, []
             letters, self._letters = self._letters, []
             changes = self._collector.changes()
-            signals = [await self._encode(signal) for signal in changes.signals]
-            await asyncio.gather(*(self._send(message) for message in (*letters, *signals)))
-            for signal in changes.signals:
-                self._tell(signal.data)
+            follow = [await self._encode(one) for one in changes.events]
+            await asyncio.gather(*(self._send(message) for message in (*letters, *follow)))
+            for one in changes.events:
+                telemetry.EVENTS_OUT.labels(one.topic).inc()
+                self._collector.sent(one)
+            if generation != self._app.consumer_generation_id:
+                return
             await asyncio.gather(*(self._write(key, *state) for key, state in changes.states.items()))
+            if generation != self._app.consumer_generation_id:
+                return
             for event in pending:
                 event.ack()
             self._flushed = time.monotonic()
+            self._steps += 1
             telemetry.BATCH_SIZE.labels(PART).observe(len(pending))
             telemetry.BATCH_SECONDS.labels(PART).observe(time.perf_counter() - began)
 
-    async def _encode(self, signal: Event[r.SignalRaised]) -> Outgoing:
+    async def _encode(self, one: Event[Any]) -> Outgoing:
         backoff = Backoff()
         while True:
             try:
-                return self._codec.encode(signal)
+                return self._codec.encode(one)
             except Unavailable as error:
                 await self._wait_out(error, backoff)
 
@@ -386,9 +518,15 @@ class Windows:
         )
         if self._stop.is_set():
             raise error
-        self._health.beat(PART)  # brokers that are away must not get us killed
+        self._steps += 1  # what we wait for must not get us killed
         await asyncio.sleep(delay)
         telemetry.UNAVAILABLE.labels(error.dependency).set(0)
+
+    def _drop(self) -> None:
+        """Forget what is not durable; it is delivered again."""
+        self._pending.clear()
+        self._letters.clear()
+        self._collector.forget()
 
     async def _halt(self, error: TooManyInvalid) -> None:
         """Stop consuming, lose nothing, wait for a person: restarting would only spend a new budget."""
@@ -396,14 +534,6 @@ class Windows:
         log.critical("windows.halted", advice=advice)
         self._health.not_ready(PART, advice)
         self._halted = True
-        self._pending.clear()
-        self._letters.clear()
-        self._collector.forget()
+        self._drop()
         while not self._stop.is_set():
             await asyncio.sleep(TURN_S)
-
-    @staticmethod
-    def _tell(signal: r.SignalRaised) -> None:
-        SIGNALS.labels(signal.kind, signal.scope.line, signal.scope.station).inc()
-        telemetry.EVENTS_OUT.labels("feedback.signal-raised").inc()
-        log.info("signal.raised", kind=signal.kind, signal_id=signal.signal_id, why=signal.explanation)

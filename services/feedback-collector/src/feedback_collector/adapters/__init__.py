@@ -1,1 +1,0 @@
-"""Faust, Kafka and the registry behind the collector's ports."""
