@@ -66,6 +66,6 @@ release-schemas: env ## freeze the current schemas as released versions
 lock: env ## compile requirements/*.txt from the pyproject files
 	@$(RUN) infra/local/lock.py
 
-clean: env ## stop everything and delete the data; downloads and builds stay (TOOLS=1: those too)
+clean: env ## stop everything, delete data and build/; TOOLS=1: also all that was installed; signing keys stay
 	@$(LOCAL) clean --all $(if $(TOOLS),--tools)
-	@rm -rf build
+	@rm -rf build $(if $(TOOLS),$(VENV))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from andon_demo.books import balance
+from andon_demo.cameras import Answer
 from andon_demo.ledger import Ledger
 from andon_demo.rehearsal import Factory
 from andon_demo.report import analysis
 from andon_demo.report.check import problems_of
 from andon_demo.report.figures import report_json
 from andon_demo.report.page import render
+from andon_demo.run import facts_of, shots_of
+from andon_demo.scenario import Play
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +60,48 @@ def test_the_json_keeps_its_contract(factory: Factory) -> None:
         (lambda r: r["latency_ms"].update(p99=1.0), "latency"),
         (lambda r: r.update(played=[]), "played"),
         (lambda r: r["dispositions"].update({"pass": 0}), "dispositions"),
+        (lambda r: r["audit"].update(accepted=r["audit"]["accepted"] + 1), "audit"),
+        (lambda r: r["audit"]["rejected"].update(ambiguous=3), "audit"),
+        (lambda r: r["audit"].update(accepted=None), "audit.accepted"),
+        (lambda r: r.update(components={}), "components"),
+        (lambda r: r["components"].update(kafka=""), "components.kafka"),
+        (lambda r: r["actions"]["restore-capture-standard"].pop("closed"), "restore-capture-standard"),
+        (lambda r: r["actions"]["restore-capture-standard"].update(late=1), "restore-capture-standard"),
+        (lambda r: r["actions"]["restore-capture-standard"].update(closed=-1), "closed"),
     ],
 )
 def test_the_check_finds_what_breaks_the_contract(factory: Factory, damage: object, problem: str) -> None:
     report = json.loads(json.dumps(report_json(factory.run())))
     damage(report)  # type: ignore[operator]
     assert any(problem in found for found in problems_of(report))
+
+
+def test_a_lost_201_that_became_a_200_is_an_accepted_image(factory: Factory) -> None:
+    """The answer never arrived, the camera asked again: nothing is lost and nothing comes twice."""
+    retried = {a.capture_id for a in factory.answers if a.status == 200}
+    once = next(a for a in factory.answers if a.status == 201 and a.capture_id not in retried)
+    twice = next(a for a in factory.answers if a.status == 201 and a.capture_id in retried)
+    answers = [replace(a, status=200) if a in (once, twice) else a for a in factory.answers]
+    run = factory.run()
+    facts = facts_of(run.plan, answers, run.ledger, run.mes, run.expected)
+    assert balance(facts) == run.books
+    assert facts.sent == run.plan.images
+    assert shots_of(answers) == run.shots()
+
+
+def test_what_is_said_to_be_new_twice_still_shows(factory: Factory) -> None:
+    run = factory.run()
+    answers = [replace(a, status=201) if a.status == 200 else a for a in factory.answers]
+    books = balance(facts_of(run.plan, answers, run.ledger, run.mes, run.expected))
+    assert not books.balanced and books.duplicated == run.plan.count(Play.RETRY)
+
+
+def test_what_is_said_to_be_recorded_but_is_not_still_shows(factory: Factory) -> None:
+    run = factory.run()
+    shot = factory.answers[0].shot
+    answers = [*factory.answers, Answer(shot, 200, "nobody-recorded-this", None, 0.01)]
+    books = balance(facts_of(run.plan, answers, run.ledger, run.mes, run.expected))
+    assert not books.balanced and books.lost == 1
 
 
 class _Links(HTMLParser):

@@ -11,8 +11,10 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -194,6 +196,7 @@ def faust_engine(bootstrap: str, registry: str, prefix: str, count: int, batch: 
     import faust
 
     avro, timer = PlainAvro(registry), Timer()
+    folder = tempfile.mkdtemp(prefix="andon-hop-")
     app = faust.App(
         f"{prefix}faust",
         broker=f"kafka://{bootstrap}",
@@ -202,7 +205,7 @@ def faust_engine(bootstrap: str, registry: str, prefix: str, count: int, batch: 
         stream_wait_empty=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
-        datadir=f"/tmp/{prefix}faust",
+        datadir=folder,
     )
     source = app.topic(prefix + IN, value_serializer="raw", key_serializer="raw")
     sink = app.topic(prefix + OUT, value_serializer="raw", key_serializer="raw")
@@ -218,6 +221,7 @@ def faust_engine(bootstrap: str, registry: str, prefix: str, count: int, batch: 
             done += len(bodies)
             if done >= count:
                 timer.report()
+                shutil.rmtree(folder, ignore_errors=True)
                 os._exit(0)  # Faust's supervisor would catch anything gentler
 
     worker = faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False)

@@ -46,7 +46,7 @@ def test_the_compose_file_follows_the_compose_specification(
 
 
 def test_it_holds_every_component_and_every_service(compose_file: dict[str, Any]) -> None:
-    assert set(compose_file["services"]) == {*required(), *services(), "provision"}
+    assert set(compose_file["services"]) == {*required(), *services(), "provision", "trainer"}
     for name, entry in compose_file["services"].items():
         for needed in entry.get("depends_on", {}):
             assert needed in compose_file["services"], name
@@ -54,7 +54,9 @@ def test_it_holds_every_component_and_every_service(compose_file: dict[str, Any]
         image = compose_file["services"][name].get("image")
         version = components()[name].version
         if image is not None and name != "minio":  # its images are named by date, its modules by commit
-            assert image.endswith(f":{version}")
+            tag = image.partition(":")[2]
+            assert f"{tag}.".startswith(f"{version}."), name
+            assert re.fullmatch(r"\d+(\.\d+)+", tag), f"{name}: an exact version, or two machines differ"
 
 
 def test_it_holds_no_secret_and_asks_for_each(compose_file: dict[str, Any]) -> None:
@@ -65,6 +67,30 @@ def test_it_holds_no_secret_and_asks_for_each(compose_file: dict[str, Any]) -> N
         for key, value in entry.get("environment", {}).items():
             if re.search(r"PASSWORD|SECRET|ACCESS_KEY", key):
                 assert str(value).startswith("${"), key
+
+
+def test_the_trainer_waits_until_somebody_runs_it(compose_file: dict[str, Any]) -> None:
+    profiles = {
+        name: entry["profiles"] for name, entry in compose_file["services"].items() if "profiles" in entry
+    }
+    assert profiles == {"trainer": ["tools"]}
+    told = compose_file["services"]["trainer"]["environment"]
+    inference = compose_file["services"]["inference"]["environment"]
+    for name in ("KAFKA_BOOTSTRAP", "REGISTRY_URL", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY"):
+        assert told[f"ANDON_{name}"] == inference[f"ANDON_{name}"]
+
+
+def test_no_container_is_given_the_key_that_signs_releases(compose_file: dict[str, Any]) -> None:
+    for name, entry in compose_file["services"].items():
+        mounted = [volume for volume in entry.get("volumes", []) if "keys" in volume]
+        assert all(volume.startswith("./keys/release.pub:") for volume in mounted), name
+
+
+def test_a_plant_can_name_its_mes_in_the_env_file(compose_file: dict[str, Any]) -> None:
+    # No value of its own: what .env says is passed on, and where it says nothing the service's default stands.
+    environment = compose_file["services"]["mes-bridge"]["environment"]
+    assert "ANDON_MES_ENDPOINTS" in environment and environment["ANDON_MES_ENDPOINTS"] is None
+    assert "\n# ANDON_MES_ENDPOINTS=" in compose.render_example()
 
 
 def test_every_service_can_be_built(compose_file: dict[str, Any]) -> None:
@@ -90,7 +116,12 @@ def test_dockerfiles_pass_the_linter() -> None:
 
 
 def test_locked_requirements_hold_hashes_and_no_addresses() -> None:
-    for lock in sorted((layout.root() / "requirements").rglob("*.txt")):
+    locks = [
+        *(layout.root() / "requirements").rglob("*.txt"),
+        *(layout.root() / "k8s").rglob("requirements.txt"),
+    ]
+    assert layout.root() / "k8s" / "triton" / "requirements.txt" in locks
+    for lock in sorted(locks):
         lines = lock.read_text().splitlines()
         assert not [line for line in lines if "://" in line or line.startswith("-")], lock
         pinned = [line for line in lines if re.match(r"[A-Za-z0-9]", line)]

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -45,6 +47,32 @@ def _processes() -> list[str]:
     return found
 
 
+def _traces() -> dict[str, list[dict[str, Any]]]:
+    """The spans that all services of the instance wrote down, by trace."""
+    traces: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for file in (layout.instances_dir() / INSTANCE / "logs").glob("*.traces.jsonl*"):
+        for line in file.read_text().splitlines():
+            span = json.loads(line)
+            traces[span["trace_id"]].append(span)
+    return traces
+
+
+def _check_traces(report: dict[str, Any]) -> None:
+    """One trace joins what all services did about a capture, from the camera's request to the MES."""
+    traces = _traces()
+    through = {id_: {span["service"] for span in spans} for id_, spans in traces.items()}
+    way = {"capture-ingest", "quality-audit", "inference", "review-router", "mes-bridge"}
+    whole = [traces[id_] for id_, services in through.items() if way <= services]
+    assert len(whole) == report["inferences"] > 0
+    for spans in whole:
+        known = {span["span_id"] for span in spans}
+        assert [span["name"] for span in spans if span["parent_id"] not in known] == ["capture"]
+        assert len({span["attributes"]["capture_id"] for span in spans if span["name"] == "capture"}) == 1
+    # A person's answer, and a signal with the action that it leads to, belong to a capture's trace as well.
+    for more in ({"dataset-registry", "mes-bridge"}, {"feedback-collector", "dataset-registry"}):
+        assert any({"capture-ingest", *more} <= services for services in through.values()), more
+
+
 def _painted_folder(folder: Path, count: int) -> Path:
     """A set as a user may have it: one sub-folder per class, in a folder with a space in its name."""
     flat = folder / "flat"
@@ -73,6 +101,7 @@ def test_a_small_demo_balances_its_books_and_keeps_the_contract_of_its_report(tm
     page = (tmp_path / "out" / "report.html").read_text()
     assert "The books balance." in page
     assert _processes() == []
+    _check_traces(report)
 
 
 def test_it_runs_on_a_folder_of_the_users_own(tmp_path: Path) -> None:

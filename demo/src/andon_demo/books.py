@@ -21,7 +21,7 @@ class Facts:
 
     Attributes:
         sent: Images the cameras sent, retries of the same trigger not counted.
-        accepted: capture_ids that capture-ingest answered 201 for, and how often.
+        accepted: capture_ids that capture-ingest answered 201 for, and how often; also 200 where no 201 arrived.
         refused: Refusals by reason.
         unanswered: Uploads that never got a final answer.
         recorded, audited, decided: capture_ids on the topics; decided counts revision-1 dispositions.

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,17 @@ class Answer:
     seconds: float
 
 
+def accepted_in(answers: Sequence[Answer]) -> Counter[str]:
+    """capture_ids that were newly recorded, and how often each was said to be new.
+
+    When a 201 is lost on its way the camera asks again and is told 200, recorded before. Nobody else was told 201
+    then, so that 200 stands for it: the image was taken in, once.
+    """
+    said = Counter(a.capture_id for a in answers if a.status == 201 and a.capture_id)
+    lost = {a.capture_id for a in answers if a.status == 200 and a.capture_id} - set(said)
+    return said + Counter(lost)
+
+
 @dataclass(slots=True)
 class Answers:
     """All answers so far; thread-safe by its lock."""
@@ -53,8 +64,8 @@ class Answers:
             return list(self.all)
 
     def accepted(self) -> Counter[str]:
-        """capture_ids that were newly recorded, and how often each was said to be new."""
-        return Counter(a.capture_id for a in self.snapshot() if a.status == 201 and a.capture_id)
+        """As `accepted_in`, of all answers so far."""
+        return accepted_in(self.snapshot())
 
     def refused(self) -> Counter[str]:
         return Counter(a.reason or f"http-{a.status}" for a in self.snapshot() if 400 <= a.status < 500)

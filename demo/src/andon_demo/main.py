@@ -135,7 +135,7 @@ def _run(wish: Wish, console: Console) -> int:
 
 def _set_up(wish: Wish, plant: Plant, console: Console) -> Stage:
     """Train (or remember) and start everything, side by side; then publish what is in force."""
-    cache = layout.runtime_dir() / "cache" / "demo"
+    cache = layout.cache_dir() / "demo"
     trainer = Trainer(cache, layout.runtime_dir() / "keys", wish.out / "trainer.log")
     split, plan = _script(wish, cache)
     if wish.images and plan.images < wish.images:

@@ -11,11 +11,11 @@ from typing import Any
 from andon_events import records as r
 
 from andon_demo.books import Books, Facts, count
-from andon_demo.cameras import Answer
+from andon_demo.cameras import Answer, accepted_in
 from andon_demo.ledger import Ledger
 from andon_demo.parts import Split
 from andon_demo.report.analysis import Judged
-from andon_demo.scenario import Plan, Shot
+from andon_demo.scenario import Plan, Play, Shot
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,12 @@ class Run:
 
 
 def shots_of(answers: Sequence[Answer]) -> dict[str, Shot]:
-    """The shot that was newly recorded under each capture_id."""
-    return {a.capture_id: a.shot for a in answers if a.status == 201 and a.capture_id}
+    """The shot that was newly recorded under each capture_id.
+
+    Where no 201 arrived, the first shot that was told 200: an image and its retry are the same picture.
+    """
+    before = {a.capture_id: a.shot for a in reversed(answers) if a.status == 200 and a.capture_id}
+    return before | {a.capture_id: a.shot for a in answers if a.status == 201 and a.capture_id}
 
 
 def facts_of(
@@ -126,10 +130,10 @@ def facts_of(
         for n, d in c.decisions.items()
         if n > 1 and d.evidence.review_id
     }
-    repeats = sum(a.status == 200 for a in answers)
     return Facts(
-        sent=len(answers) - repeats,
-        accepted=Counter(a.capture_id for a in answers if a.status == 201 and a.capture_id),
+        # By the script, not by the answers: a 200 may be a played retry's or stand for a 201 that was lost.
+        sent=sum(a.shot.play is not Play.RETRY for a in answers),
+        accepted=accepted_in(answers),
         refused=Counter(a.reason or f"http-{a.status}" for a in answers if a.status >= 400),
         unanswered=sum(a.status == 0 for a in answers),
         recorded={i: c.recorded for i, c in captures.items() if c.recorded},

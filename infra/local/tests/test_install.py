@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from andon_local import install, layout
+from andon_local import cli, install, layout
 from andon_local.components import Component, components, required, services
 from andon_local.install import InstallError
 
@@ -83,3 +83,16 @@ def test_a_change_of_how_it_is_installed_is_another_folder(
     one = component(tmp_path, monkeypatch, kind="go", module="a")
     other = component(tmp_path, monkeypatch, kind="go", module="b")
     assert one.folder != other.folder
+
+
+@pytest.mark.parametrize(("options", "left"), [([], ["cache", "keys", "tools"]), (["--tools"], ["keys"])])
+def test_cleaning_leaves_the_signing_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], left: list[str]
+) -> None:
+    monkeypatch.setattr(layout, "runtime_dir", lambda: tmp_path)
+    for name in ("tools/kafka", "cache/demo", "keys"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "triton").symlink_to(tmp_path / "tools")
+    assert cli.main(["clean", "--all", *options]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.is_symlink()) == left
+    assert (tmp_path / "triton").is_symlink() is ("tools" in left)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -79,6 +82,15 @@ def test_a_cut_line_refuses_and_a_mended_one_answers(instance: runtime.Instance)
 def test_secrets_are_readable_by_their_owner_only(instance: runtime.Instance) -> None:
     for name in ("secrets.json", "env", "supervisord.conf"):
         assert (instance.folder / name).stat().st_mode & 0o077 == 0
+
+
+def test_who_sources_the_environment_runs_the_same_python(instance: runtime.Instance) -> None:
+    script = f". '{instance.folder}/env' && command -v python && echo \"$ANDON_S3_ENDPOINT\" && command -v sh"
+    told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    python, store, shell = told.stdout.split("\n")[:3]
+    assert Path(python).parent == Path(sys.executable).parent
+    assert store == instance.endpoints.s3
+    assert shell.endswith("/sh"), "what was on PATH before still is"
 
 
 def test_a_service_is_told_only_what_it_needs(instance: runtime.Instance) -> None:

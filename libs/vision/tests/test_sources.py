@@ -47,6 +47,14 @@ def test_index_names_several_classes_and_templates(tmp_path: Path, scene: npt.ND
     assert good.read() == (tmp_path / "good.png").read_bytes()
 
 
+def test_an_index_that_a_spreadsheet_wrote_is_read(tmp_path: Path, scene: npt.NDArray[np.uint8]) -> None:
+    write(tmp_path / "Lötstelle.png", scene)
+    rows = HEADER + "Lötstelle.png,defect,void,,,pcb-7,line-scan,120,90,\n"
+    (tmp_path / "index.csv").write_text(rows.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    (image,) = load_source(tmp_path)
+    assert image.path.name == "Lötstelle.png" and image.classes == ("void",)
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from andon_chassis import http
 from andon_chassis.errors import Unavailable
 from capture_ingest.adapters.memory import MemoryLedger
 from capture_ingest.api import UploadLimits, create_app
+from fastapi import FastAPI
 from ingest_support import Plant, bomb, metadata, plant, png
 
 UPLOADS = UploadLimits(
@@ -22,10 +25,9 @@ UPLOADS = UploadLimits(
 )
 
 
-@pytest.fixture
-def api(plant: Plant) -> Iterator[httpx.Client]:
-    app = create_app(plant.admission, UPLOADS)
-    http.install(app, plant.health)
+@contextmanager
+def client_of(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of the app, which listens on a port of its own until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -37,6 +39,14 @@ def api(plant: Plant) -> Iterator[httpx.Client]:
         server.should_exit = True
         thread.join(10)
         listener.close()
+
+
+@pytest.fixture
+def api(plant: Plant) -> Iterator[httpx.Client]:
+    app = create_app(plant.admission, UPLOADS)
+    http.install(app, plant.health)
+    with client_of(app) as client:
+        yield client
 
 
 def send(api: httpx.Client, data: bytes, said: object, kind: str = "image/png") -> httpx.Response:
@@ -231,46 +241,32 @@ class AwayLedger(MemoryLedger):
 
 
 def test_an_absent_dependency_is_503_with_the_advice_to_repeat() -> None:
-    with plant(ledger=AwayLedger()) as made:
-        app = create_app(made.admission, UPLOADS)
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-                answer = send(client, png(), metadata("t"))
-            assert (answer.status_code, reason(answer)) == (503, "unavailable")
-            assert answer.headers["retry-after"] == "1"
-        finally:
-            server.should_exit = True
-            thread.join(10)
-            listener.close()
+    with plant(ledger=AwayLedger()) as made, client_of(create_app(made.admission, UPLOADS)) as client:
+        answer = send(client, png(), metadata("t"))
+    assert (answer.status_code, reason(answer)) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
 
 
-def test_uploads_beyond_what_may_be_held_are_asked_to_come_again(api: httpx.Client) -> None:
-    """Several senders that stop in the middle of a body fill the room; the next one hears of it at once."""
-    address = (api.base_url.host, api.base_url.port or 80)
-    open_connections = []
-    try:
+def test_uploads_beyond_what_may_be_held_are_asked_to_come_again(plant: Plant) -> None:
+    """Several senders that stop in the middle of a body fill the room; the next one hears of it at once.
+
+    No upload is too slow here, so nothing but the lack of room can answer a body that has not ended.
+    """
+    patient = replace(UPLOADS, seconds=3600.0)
+    with client_of(create_app(plant.admission, patient)) as api, ExitStack() as open_connections:
+        address = (api.base_url.host, api.base_url.port or 80)
+        connections = []
         for n in range(4):
-            connection = socket.create_connection(address, timeout=5)
-            open_connections.append(connection)
+            connection = open_connections.enter_context(socket.create_connection(address, timeout=5))
+            connections.append(connection)
             head = (
                 "POST /v1/captures HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
                 f"Andon-Metadata: {json.dumps(metadata(str(n)))}\r\nContent-Length: 200000\r\n\r\n"
             )
             connection.sendall(head.encode() + b"\0" * 190_000)
-        deadline = time.monotonic() + 0.9
-        answers = []
-        while not answers and time.monotonic() < deadline:
-            for connection in open_connections:
-                connection.settimeout(0.05)
-                try:
-                    answers.append(connection.recv(4096))
-                except TimeoutError:
-                    continue
-        assert answers and answers[0].startswith(b"HTTP/1.1 503") and b"busy" in answers[0]
-    finally:
-        for connection in open_connections:
-            connection.close()
+        answered, _, _ = select.select(connections, [], [], 30)  # woken by the answer
+        assert answered, "nobody was told that there is no room"
+        for connection in answered:
+            answer = connection.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 503") and b"busy" in answer
+        assert len(answered) < len(connections)

@@ -107,7 +107,7 @@ class StandIn:
                 "line": line,
                 "station": station,
                 "context": {"line": line, "station": station, "part_id": more.pop("part_id", f"part {name}")},
-                "missing": ["operator"],
+                "missing": more.pop("missing", ["operator"]),
                 "captured_at": self._time(0),
                 "received_at": self._time(0),
                 "image": {
@@ -342,7 +342,7 @@ class StandIn:
             "actions_closed": {},
             "mes_delivered": 0,
             "findings": {},
-            "missing_metadata": {},
+            "missing_metadata": dict(Counter(name for c in captures for name in c["missing"])),
             "latency_ms": latency,
             "recent_latency_ms": latency,
             "captured_per_minute": [n % 5 for n in range(30)],

@@ -64,6 +64,12 @@ def test_the_bar_is_filled_without_gaps(dispositions: dict[str, int], undecided:
             assert left.left + left.width == pytest.approx(right.left, abs=0.02)
 
 
+def test_what_is_missing_most_comes_first_and_what_is_not_missing_does_not_come() -> None:
+    missing = {"shift": 2, "product_variant": 7, "batch": 2, "camera": 0}
+    assert board.gaps(missing) == [("Product variant", 7), ("Batch", 2), ("Shift", 2)]
+    assert board.gaps({}) == []
+
+
 def test_the_pulse_stays_inside_its_box() -> None:
     points = [
         tuple(map(float, p.lstrip("ML ").split(","))) for p in board.pulse([0, 5, 2], 100, 30).split(" ")

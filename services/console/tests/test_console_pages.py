@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -110,6 +111,18 @@ def test_live_parts_are_sent_only_when_they_changed(
     registry.add_review("new")
     clock.ahead_s += 1
     assert client.get(part, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+
+
+def test_the_board_counts_the_metadata_that_captures_came_without(
+    client: httpx.Client, registry: StandIn
+) -> None:
+    for number in range(3):
+        registry.add_capture(str(number), missing=["batch", "operator"] if number else ["batch"])
+    registry.add_capture("whole", missing=[], place=("line-b", "cell-1"))
+    first, second = re.findall(r"<section.*?</section>", client.get("/parts/board").text, re.DOTALL)
+    said = " ".join(re.sub(r"<[^>]+>", "", first).split())
+    assert "Captures without batch 3, operator 2" in said
+    assert "without" not in second, "nothing is said of a station that knows all"
 
 
 def test_many_screens_ask_the_registry_once(

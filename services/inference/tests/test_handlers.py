@@ -93,7 +93,7 @@ class Plant:
             context=context(line),
             image=image_ref(image, width=300, height=150),
             verdict=verdict,
-            audited_at=START,
+            audited_at=self.clock.now(),
             captured_at=START,
             received_at=START,
         )
@@ -218,6 +218,22 @@ def test_without_a_release_captures_wait_and_then_go_to_a_person(
         plant.clock.advance(21)
         (done,) = plant.score(audited)
         assert (done.status, done.status_reason, done.release) == ("unscorable", "no-release", "no-release")
+
+
+def test_a_station_without_a_release_holds_up_the_others_once(
+    server: StubServer, signed: Callable[[str], SignedRelease]
+) -> None:
+    with ThreadPoolExecutor(2) as workers:
+        plant = Plant(server, signed("v1"), workers)
+        plant.release(signed("v1"), line="line-a")
+        with pytest.raises(Unavailable, match="line-b/cell-1"):
+            plant.handler.handle([plant.audited(b"0.4 new", line="line-b"), plant.audited(b"0.4 old")])
+        plant.clock.advance(21)
+        for number in range(5):  # its next captures come as fresh as any
+            new = plant.audited(f"0.4 new {number}".encode(), line="line-b")
+            outcomes = plant.handler.handle([new, plant.audited(f"0.4 old {number}".encode())])
+            told = [outcome[0].data.status for outcome in outcomes if isinstance(outcome, list)]
+            assert told == ["unscorable", "scored"]
 
 
 def test_triton_down_is_unavailable_and_the_batch_is_done_later(plant: Plant) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from andon_chassis.events import Event, Rejected, deterministic_id
+from andon_chassis.testing import TRACEPARENT, recorded_spans
 from andon_events import records
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,6 +209,16 @@ def test_no_deadline_is_enforced_right_after_a_start_or_a_pause(world: Any, case
         assert list(router.sweep(cases)) == []
     world.clock.advance(4.9)
     assert [e.data.reasons for e in router.sweep(cases)] == [["model-timeout"]]
+
+
+def test_what_a_deadline_decides_stays_in_the_trace_of_its_capture(world: Any, cases: MemoryCases) -> None:
+    world.router.handle([replace(world.audited(1), traceparent=TRACEPARENT)], cases)
+    world.clock.advance(30)
+    with recorded_spans() as spans:
+        made = list(world.router.sweep(cases))
+    (span,) = spans.named("review-router deadline")
+    assert span.parent is not None and f"{span.parent.span_id:016x}" in TRACEPARENT
+    assert [one.traceparent for one in made] == spans.traceparents("review-router deadline")
 
 
 def test_an_unregistered_station_is_held(world: Any, cases: MemoryCases) -> None:

@@ -19,6 +19,7 @@ _SHAPE: dict[str, set[str]] = {
     "seconds": {"setup", "train", "stream"},
 }
 _FREE = {"refused", "dispositions", "signals", "actions", "components", "played", "throughput_images_per_s"}
+_STATES = {"opened", "closed"}
 DISPOSITIONS = {"pass", "reject", "rework", "hold", "route-to-reviewer", "escalate-to-engineering"}
 
 
@@ -32,18 +33,22 @@ def problems_of(report: dict[str, Any]) -> list[str]:
     for name, keys in _SHAPE.items():
         if set(report[name]) != keys:
             problems.append(f"{name} has the keys {sorted(report[name])}, not {sorted(keys)}")
+    for kind, states in report["actions"].items():
+        if set(states) != _STATES:
+            problems.append(f"actions.{kind} has the keys {sorted(states)}, not {sorted(_STATES)}")
     if problems:
         return problems
-    return [*_counts(report), *_sums(report), *_rates(report)]
+    return _counts(report) or [*_sums(report), *_rates(report), *_components(report)]
 
 
 def _counts(report: dict[str, Any]) -> list[str]:
     counted = {name: report[name] for name in _COUNTS}
     for name in ("refused", "dispositions", "signals", "reviews", "mes"):
         counted |= {f"{name}.{key}": value for key, value in report[name].items()}
+    counted |= {"audit.accepted": report["audit"]["accepted"]}
     counted |= {f"audit.rejected.{key}": value for key, value in report["audit"]["rejected"].items()}
     for kind, states in report["actions"].items():
-        counted |= {f"actions.{kind}.{state}": states.get(state) for state in ("opened", "closed")}
+        counted |= {f"actions.{kind}.{state}": value for state, value in states.items()}
     return [f"{name} is not a count: {value!r}" for name, value in counted.items() if not _is_count(value)]
 
 
@@ -58,6 +63,10 @@ def _sums(report: dict[str, Any]) -> list[str]:
         problems.append("images_sent is not captures_recorded plus refused, and nothing is called lost")
     if sum(report["dispositions"].values()) != recorded and not report["lost"]:
         problems.append("dispositions do not add up to captures_recorded, and nothing is called lost")
+    # What the audit left to a person is counted as `ambiguous` among the rejected, so each capture is on one side.
+    audited = report["audit"]["accepted"] + sum(report["audit"]["rejected"].values())
+    if audited != recorded and not report["lost"]:
+        problems.append("audit does not add up to captures_recorded, and nothing is called lost")
     if set(report["dispositions"]) - DISPOSITIONS:
         problems.append(f"unknown dispositions: {sorted(set(report['dispositions']) - DISPOSITIONS)}")
     if report["mes"]["acknowledged"] > report["mes"]["deliveries"]:
@@ -88,9 +97,20 @@ def _rates(report: dict[str, Any]) -> list[str]:
     return problems
 
 
+def _components(report: dict[str, Any]) -> list[str]:
+    """Which version of what it ran on; a figure without that says nothing about another run."""
+    if not report["components"]:
+        return ["components is empty"]
+    return [
+        f"components.{name} is no version: {version!r}"
+        for name, version in report["components"].items()
+        if not isinstance(version, str) or not version
+    ]
+
+
 def main() -> int:
     if len(sys.argv) != 2:
-        print("usage: python -m andon_demo.report.check <report.json>")
+        print("usage: .runtime/venv/bin/python -m andon_demo.report.check <report.json>")
         return 2
     problems = problems_of(json.loads(Path(sys.argv[1]).read_text()))
     print("\n".join(problems) or "the report keeps its contract")

@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     clean = commands.add_parser("clean", help="stop and delete the data")
     _instance_option(clean)
     clean.add_argument("--all", action="store_true", help="every instance of this checkout")
-    clean.add_argument("--tools", action="store_true", help="the installed components too")
+    clean.add_argument(
+        "--tools", action="store_true", help="what was downloaded and built too; signing keys stay"
+    )
     clean.set_defaults(command=_clean)
     return parser
 
@@ -108,6 +110,9 @@ def _up(options: argparse.Namespace) -> int:
     shown = _status(options)
     if "console" in asked:
         print(f"console: {instance.endpoints.http('console')}")
+    if {"dataset-registry", "capture-ingest"} <= set(asked):
+        print(f"addresses and keys for your shell: source {instance.folder / 'env'}")
+        print(f"nothing in force yet? {layout.root() / 'docs' / 'guides' / 'first-station.md'}")
     return shown
 
 
@@ -186,5 +191,7 @@ def _clean(options: argparse.Namespace) -> int:
         runtime.remove(name)
         print(f"{name} is removed")
     if options.tools:
-        shutil.rmtree(layout.tools_dir(), ignore_errors=True)
+        for folder in (layout.tools_dir(), layout.cache_dir()):
+            shutil.rmtree(folder, ignore_errors=True)
+        layout.triton_link().unlink(missing_ok=True)
     return 0

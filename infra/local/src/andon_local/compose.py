@@ -28,16 +28,45 @@ _IN_MEMORY = {
     "driver": "local",
     "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": f"size={4 * layout.KEPT_OBJECTS_MB}m,mode=1777"},
 }
-# Made by `python -m trainer keys --out infra/compose/keys`; only the public half is given to containers.
+# Settings that a plant may put in .env. Where .env does not name one, the container is not told of it either, and the
+# service's own default stands.
+_PASSED_ON = {"mes-bridge": ("ANDON_MES_ENDPOINTS",)}
+# Made by the trainer's command `keys`; only the public half is given to containers.
 _KEYS = "./keys/release.pub:/keys/release.pub:ro"
 _RELEASE_KEY = "/keys/release.pub"
+_COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_OPTIONAL = (
+    "",
+    "# Optional: a collector that takes OTLP over HTTP; spans go there, beside the trace files in each state volume.",
+    f"# {_COLLECTOR}=http://collector:4318",
+    "",
+    "# Optional: who receives dispositions, as JSON between single quotes; see services/mes-bridge/README.md.",
+    """# ANDON_MES_ENDPOINTS='{"mes": {"url": "https://mes.example/dispositions"}}'""",
+)
+# What a container of ours may do to the machine: nothing.
+_CONFINED = {
+    "read_only": True,
+    "tmpfs": ["/tmp"],
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+}
 _HEADER = """\
 # Made by `make generate` from infra/components.yaml and infra/local/services.yaml. Do not edit.
 #
 #   cp infra/compose/.env.example infra/compose/.env      and fill it in
-#   python -m trainer keys --out infra/compose/keys       whom the plant trusts to release models
+#   make env                                              the Python environment, for the next line
+#   .runtime/venv/bin/python -m trainer keys --out infra/compose/keys     whom the plant trusts to release models
 #   docker compose -f infra/compose/compose.yaml up --build --wait
+#
+# The trainer runs when somebody asks it to: services/trainer/README.md shows how.
 """
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what is shared out in full: anchors and aliases make a file hard to read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -77,7 +106,7 @@ def main() -> int:
 
 def render() -> str:
     """The text of the compose file."""
-    body = yaml.dump(document(), sort_keys=False, width=110, default_flow_style=False)
+    body = yaml.dump(document(), Dumper=_Plain, sort_keys=False, width=110, default_flow_style=False)
     return _HEADER + body
 
 
@@ -85,7 +114,7 @@ def render_example() -> str:
     """The settings the compose file asks for, with nothing secret in it."""
     names = sorted(name for name in variables().values())
     lines = ["# Copy to .env and give each a long random value; ANDON_WEBHOOK_SECRET is whsec_ + base64."]
-    return "\n".join([*lines, *(f"{name}=" for name in names)]) + "\n"
+    return "\n".join([*lines, *(f"{name}=" for name in names), *_OPTIONAL]) + "\n"
 
 
 def variables() -> dict[str, str]:
@@ -111,10 +140,10 @@ def document() -> dict[str, Any]:
     volumes: dict[str, Any] = {
         f"{name}-data": None for name in required() if "volume" in components()[name].compose
     }
-    volumes |= {f"{name}-state": None for name in services()} | {"objects": _IN_MEMORY}
+    volumes |= {f"{name}-state": None for name in (*services(), "trainer")} | {"objects": _IN_MEMORY}
     return {
         "name": "andonloop",
-        "services": {**infrastructure, "provision": _provision(), **deployables},
+        "services": {**infrastructure, "provision": _provision(), **deployables, "trainer": _trainer()},
         "volumes": volumes,
     }
 
@@ -235,22 +264,21 @@ def _service(service: Service) -> dict[str, Any]:
     del environment["ANDON_INSTANCE_ID"]  # each replica is named after its container
     del environment["ANDON_STATIC_MEMBER"]  # and a new container has a new name
     environment["ANDON_HTTP_HOST"] = "0.0.0.0"
+    environment[_COLLECTOR] = f"${{{_COLLECTOR}:-}}"  # empty: no collector
+    settings: dict[str, str | None] = {**environment, **dict.fromkeys(_PASSED_ON.get(service.name, ()))}
     volumes = [f"{service.name}-state:/state"]
     if "minio" in service.needs:
         volumes.append("objects:/objects")
     else:
-        del environment["ANDON_OBJECT_CACHE_DIR"], environment["ANDON_OBJECT_CACHE_MB"]
+        del settings["ANDON_OBJECT_CACHE_DIR"], settings["ANDON_OBJECT_CACHE_MB"]
     if "triton" in service.needs:
         volumes += ["triton-data:/models", _KEYS]
     entry: dict[str, Any] = {
         "build": {"context": "../..", "dockerfile": f"services/{service.name}/Dockerfile"},
         "restart": "unless-stopped",
-        "environment": environment,
+        "environment": settings,
         "volumes": volumes,
-        "read_only": True,
-        "tmpfs": ["/tmp"],
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
+        **_CONFINED,
         "stop_grace_period": "15s",
         "depends_on": {
             "provision": {"condition": "service_completed_successfully"},
@@ -260,6 +288,32 @@ def _service(service: Service) -> dict[str, Any]:
     if service.name in _PUBLISHED:
         entry["ports"] = [f"127.0.0.1:{_PUBLISHED[service.name]}:{_HTTP_PORT}"]
     return entry
+
+
+def _trainer() -> dict[str, Any]:
+    """A job that people run: `up` passes it by. It signs only with a private key that they mount themselves."""
+    addresses, hidden = ContainerAddresses(), secrets()
+    return {
+        "build": {"context": "../..", "dockerfile": "services/trainer/Dockerfile"},
+        "profiles": ["tools"],
+        "restart": "no",
+        "environment": {
+            "ANDON_KAFKA_BOOTSTRAP": addresses.kafka,
+            "ANDON_REGISTRY_URL": addresses.registry,
+            "ANDON_S3_ENDPOINT": addresses.s3,
+            "ANDON_S3_ACCESS_KEY": hidden["s3-access"],
+            "ANDON_S3_SECRET_KEY": hidden["s3-secret"],
+            "ANDON_BACKBONE": "/state/backbone.onnx",
+            "ANDON_FEATURE_CACHE": "/state/features.sqlite",
+            "ANDON_SIGNING_KEY": "/keys/release.key",
+        },
+        "volumes": ["trainer-state:/state", _KEYS],
+        **_CONFINED,
+        "depends_on": {
+            "provision": {"condition": "service_completed_successfully"},
+            **{name: {"condition": "service_healthy"} for name in ("kafka", "registry", "minio")},
+        },
+    }
 
 
 def dockerfiles() -> list[Path]:

@@ -267,7 +267,7 @@ def _finish_triton(folder: Path) -> None:
             f"Triton's Python backend misses {', '.join(lost)}: use a Python built with a shared library "
             f"(Debian: apt-get install libpython{version})"
         )
-    link = layout.runtime_dir() / "triton"
+    link = layout.triton_link()
     if link.is_symlink() or not link.exists():
         link.unlink(missing_ok=True)
         link.symlink_to(folder / "env")

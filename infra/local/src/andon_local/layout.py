@@ -37,6 +37,16 @@ def tools_dir() -> Path:
     return runtime_dir() / "tools"
 
 
+def cache_dir() -> Path:
+    """What can be made again from the checkout: backbone, features, remembered releases."""
+    return runtime_dir() / "cache"
+
+
+def triton_link() -> Path:
+    """A short way to the installed Triton."""
+    return runtime_dir() / "triton"
+
+
 def instances_dir() -> Path:
     """One folder per named instance: data, logs, configuration, ports."""
     return runtime_dir() / "instances"

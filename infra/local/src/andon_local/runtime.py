@@ -456,11 +456,12 @@ def _tail(path: Path, lines: int = 25) -> str:
 
 
 def _write_env(instance: Instance) -> None:
-    """A file a shell can source to act as the instance's administrator."""
+    """A file a shell can source to act as the instance's administrator, with the environment's own `python` first."""
     lines = [f"export {key}={shlex.quote(value)}\n" for key, value in sorted(instance.admin_env().items())]
+    programs = shlex.quote(str(Path(layout.python()).parent))
     file = instance.folder / "env"
     file.touch(mode=0o600)
-    file.write_text("".join(lines))
+    file.write_text("".join(lines) + f"export PATH={programs}:$PATH\n")
 
 
 def _ensure_secrets(path: Path) -> None:

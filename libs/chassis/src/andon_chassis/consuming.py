@@ -246,5 +246,6 @@ class Step:
                 topic=message.topic,
                 partition=message.partition,
                 offset=message.offset,
+                **telemetry.trace_field(message.headers.get("traceparent")),
             )
         self._invalid = []

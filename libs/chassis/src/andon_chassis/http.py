@@ -5,11 +5,24 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from andon_chassis import health as health_module
 from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.health import Health
+
+PROBES = ("/healthz", "/readyz", "/metrics")
+
+TRACED: TelemetryConfig = {
+    "exclude": lambda scope: scope.get("path") in PROBES,
+    "operation_spans": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""For every FastAPI: one span for a request, none for a probe. Left alone it makes four of each as soon as there is a
+tracer provider, which here is always."""
 
 
 class Problem(Exception):
@@ -74,5 +87,5 @@ def install(app: FastAPI, health: Health) -> None:
         status, kind, body = health_module.answer(health, request.url.path)
         return Response(body, status, media_type=kind)
 
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in PROBES:
         app.add_api_route(path, probe, include_in_schema=False)

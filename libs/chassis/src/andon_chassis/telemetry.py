@@ -1,15 +1,18 @@
 """Logs, traces and metrics, set up once.
 
-Logs are JSON lines with the trace's id. Spans go to a file of JSON lines (ANDON_TRACE_FILE) or, with the standard
-OTEL_EXPORTER_OTLP_ENDPOINT and the exporter installed, to a collector. Metric labels are line, station, class and
-reason only; capture ids belong on spans.
+Logs are JSON lines with the trace's id. Every service makes and passes on trace context. Spans are recorded where they
+go somewhere: to a file of JSON lines (ANDON_TRACE_FILE), to a collector (the standard OTEL_EXPORTER_OTLP_ENDPOINT, over
+HTTP; the exporter's other OTEL_ variables work too), or both. Metric labels are line, station, class and reason only;
+capture ids belong on spans.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,14 +44,26 @@ UNAVAILABLE = Gauge("andon_dependency_unavailable", "1 while a dependency does n
 OUTBOX_WAITING = Gauge("andon_outbox_waiting", "Outbox rows not yet published")
 
 tracer = trace.get_tracer("andon_chassis")
+log = structlog.get_logger()
+
+COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""Either says that there is a collector; the exporter itself reads where."""
+
+TRACE_FILE_BYTES = 20_000_000
+"""A trace file that has grown to this is put aside as `<name>.1`, in the place of the one before."""
 
 
 class JsonLinesExporter(SpanExporter):
-    """Appends each finished span as one JSON line."""
+    """Appends each finished span as one JSON line; keeps the file and one before it, each of about `most_bytes`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int = TRACE_FILE_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = path.open("a", buffering=1 << 16)
+        self._path = path
+        self._most_bytes = most_bytes
+        self._file = self._open()
+
+    def _open(self) -> IO[str]:
+        return self._path.open("a", buffering=1 << 16)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         for span in spans:
@@ -71,10 +86,54 @@ class JsonLinesExporter(SpanExporter):
                 + "\n"
             )
         self._file.flush()
+        if os.fstat(self._file.fileno()).st_size >= self._most_bytes:
+            self._put_aside()
         return SpanExportResult.SUCCESS
+
+    def _put_aside(self) -> None:
+        # Renamed first: when that fails, the open file is still the right one.
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        self._file.close()
+        self._file = self._open()
 
     def shutdown(self) -> None:
         self._file.close()
+
+
+class CollectorExporter(SpanExporter):
+    """Sends spans to a collector, and tells when it goes away and comes back instead of at every attempt."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._away = False
+        self._ending = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._ending and self._away:
+            return SpanExportResult.FAILURE
+        result = self._exporter.export(spans)
+        away = result is not SpanExportResult.SUCCESS
+        if away != self._away:
+            self._away = away
+            UNAVAILABLE.labels("trace collector").set(int(away))
+            tell = log.warning if away else log.info
+            tell("traces.unavailable" if away else "traces.available", spans=len(spans))
+        return result
+
+    def give_up(self) -> None:
+        """A service that ends does not wait for a collector that is away; what is still queued is dropped."""
+        self._ending = True
+        if self._away:
+            self._exporter.shutdown()
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class Recording:
+    """Whether spans go anywhere; where they do not, context is passed on and nothing is built to be thrown away."""
+
+    on = False
 
 
 def configure(service: str, instance_id: str, log_level: str, trace_file: Path | None) -> None:
@@ -96,12 +155,35 @@ def configure(service: str, instance_id: str, log_level: str, trace_file: Path |
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service, instance=instance_id)
+    exporters = _exporters(trace_file)
+    Recording.on = bool(exporters)
+    trace.set_tracer_provider(_provider(service, instance_id, exporters))
+
+
+def _exporters(trace_file: Path | None) -> list[SpanExporter]:
+    """Where this process's spans go."""
+    exporters: list[SpanExporter] = []
     if trace_file is not None:
-        provider = TracerProvider(
-            resource=Resource.create({"service.name": service, "service.instance.id": instance_id})
-        )
-        provider.add_span_processor(BatchSpanProcessor(JsonLinesExporter(trace_file)))
-        trace.set_tracer_provider(provider)
+        exporters.append(JsonLinesExporter(trace_file))
+    if any(os.environ.get(name, "").strip() for name in COLLECTORS):
+        # Only here: with protobuf and requests it takes 12 MB.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+        exporters.append(CollectorExporter(OTLPSpanExporter()))
+    return exporters
+
+
+def _provider(service: str, instance_id: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
+    """Always there, so that a capture gets its trace id also where no span is kept."""
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": service, "service.instance.id": instance_id})
+    )
+    for exporter in exporters:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        if isinstance(exporter, CollectorExporter):
+            atexit.register(exporter.give_up)  # runs before the provider's own, which waits
+    return provider
 
 
 def _add_trace(logger: object, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -113,13 +195,24 @@ def _add_trace(logger: object, method: str, entry: structlog.typing.EventDict) -
 
 def current_traceparent() -> str | None:
     """The current span as a W3C traceparent header, or None outside of a trace."""
-    span = trace.get_current_span()
-    if span is trace.INVALID_SPAN:
-        return None
-    context = span.get_span_context()
+    current = trace.get_current_span()
+    return None if current is trace.INVALID_SPAN else traceparent_of(current)
+
+
+def traceparent_of(current: trace.Span) -> str | None:
+    """A span as a W3C traceparent header, or None when it belongs to no trace."""
+    context = current.get_span_context()
     if not context.is_valid:
         return None
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
+def trace_field(traceparent: str | bytes | None) -> dict[str, str]:
+    """The field that joins a log line to a trace, for what is told outside of its span."""
+    if isinstance(traceparent, bytes):
+        traceparent = traceparent.decode("ascii", "replace")
+    context = parse_traceparent(traceparent)
+    return {} if context is None else {"trace_id": f"{context.trace_id:032x}"}
 
 
 def parse_traceparent(traceparent: str | None) -> SpanContext | None:
@@ -138,6 +231,10 @@ def parse_traceparent(traceparent: str | None) -> SpanContext | None:
 def span(name: str, traceparent: str | None = None, **attributes: str | int | float) -> Iterator[trace.Span]:
     """A span below the current one, or below the remote parent when a traceparent is given."""
     remote = parse_traceparent(traceparent)
+    if remote is not None and not Recording.on:
+        with trace.use_span(NonRecordingSpan(remote)) as passed_on:
+            yield passed_on
+        return
     context = trace.set_span_in_context(NonRecordingSpan(remote)) if remote else None
     with tracer.start_as_current_span(name, context=context, attributes=attributes) as current:
         yield current
@@ -150,13 +247,12 @@ def child_traceparent(
 
     A batch is handled as a whole, so each event's span has the batch's times; what joins the services is the parent.
     """
+    if not Recording.on:
+        return traceparent
     remote = parse_traceparent(traceparent)
     if remote is None:
         return traceparent
     context = trace.set_span_in_context(NonRecordingSpan(remote))
     current = tracer.start_span(name, context=context, attributes=attributes, start_time=start_ns, links=())
     current.end(end_ns)
-    made = current.get_span_context()
-    if not made.is_valid:
-        return traceparent
-    return f"00-{made.trace_id:032x}-{made.span_id:016x}-{int(made.trace_flags):02x}"
+    return traceparent_of(current) or traceparent

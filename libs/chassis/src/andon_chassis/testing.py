@@ -9,12 +9,18 @@ assert events(bus, codec, "capture.audited") == ...
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from andon_events import records as r
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from andon_chassis import telemetry
 from andon_chassis.bus.memory import MemoryBus
 from andon_chassis.bus.ports import Bus
 from andon_chassis.clock import Clock, FakeClock
@@ -29,6 +35,43 @@ from andon_chassis.state import StateHandler, StateStep
 from andon_chassis.stream import PartitionMemory, StreamHandler, StreamStep
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+TRACE_ID = "ab" * 16
+TRACEPARENT = f"00-{TRACE_ID}-{'cd' * 8}-01"
+"""What a camera may send along."""
+
+
+class Spans:
+    """The spans that were recorded."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+
+    def names(self) -> list[str]:
+        """Of all that have ended."""
+        return [span.name for span in self._exporter.get_finished_spans()]
+
+    def named(self, name: str) -> list[ReadableSpan]:
+        """Those that have ended under this name."""
+        return [span for span in self._exporter.get_finished_spans() if span.name == name]
+
+    def traceparents(self, name: str) -> list[str]:
+        """Those under this name in the form in which they are passed on."""
+        contexts = [span.get_span_context() for span in self.named(name)]
+        return [f"00-{c.trace_id:032x}-{c.span_id:016x}-{int(c.trace_flags):02x}" for c in contexts if c]
+
+
+@contextmanager
+def recorded_spans() -> Iterator[Spans]:
+    """Record spans as a service with a trace file does."""
+    spans = Spans()
+    with (
+        mock.patch.object(telemetry, "tracer", spans.provider.get_tracer("test")),
+        mock.patch.object(telemetry.Recording, "on", True),
+    ):
+        yield spans
 
 
 def context(line: str = "line-a", station: str = "cell-1", **known: Any) -> r.CaptureContext:

@@ -85,7 +85,8 @@ def _elpv() -> Iterator[SourceImage]:
 def _indexed(folder: Path) -> Iterator[SourceImage]:
     """A folder with `index.csv`; a template, where one is named, is a good image of the same part."""
     seen: set[Path] = set()
-    with (folder / "index.csv").open(newline="", encoding="utf-8") as stream:
+    # Spreadsheets put a byte order mark before the first column's name; without one this is plain UTF-8.
+    with (folder / "index.csv").open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     for number, row in enumerate(rows, start=2):
         if not row.get("image") or row.get("label") not in ("normal", "defect"):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from andon_chassis.errors import Invalid, Unavailable
-from andon_chassis.http import Problem, problem
+from andon_chassis.http import TRACED, Problem, problem
 from fastapi import FastAPI, Request, Response
 from multipart import parse_options_header  # type: ignore[import-untyped]
 from starlette.requests import ClientDisconnect
@@ -132,7 +132,7 @@ def create_app(admission: Admission, limits: UploadLimits) -> FastAPI:
         """Record several images; each has its own answer."""
         return await _guarded(_several(request, uploads, admission), limits)
 
-    app = CaptureApi(title="capture-ingest", version="1", description=__doc__ or "")
+    app = CaptureApi(title="capture-ingest", version="1", description=__doc__ or "", telemetry=TRACED)
     app.direct = {"/v1/captures": capture, "/v1/captures/batch": batch}
     app.post(
         "/v1/captures",

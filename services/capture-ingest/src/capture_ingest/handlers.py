@@ -23,7 +23,7 @@ from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.events import Event, deterministic_id, event, station_key
 from andon_chassis.health import Health
 from andon_chassis.objects import IMAGES, ObjectStore
-from andon_chassis.telemetry import parse_traceparent, tracer
+from andon_chassis.telemetry import parse_traceparent, trace_field, traceparent_of, tracer
 from andon_events import records as r
 from andon_vision import DecodeLimits, ImageHeader, ImageRefused, inspect_image
 from opentelemetry import trace
@@ -197,7 +197,7 @@ class Admission:
             # Unavailable is the sender's to repeat. Anything else is a bug, and the sender must not wait for
             # ever.
             if not isinstance(error, Unavailable):
-                log.error("admission.bug", exc_info=True)
+                log.error("admission.bug", exc_info=True, **trace_field(traceparent_of(ticket.span)))
             self._withdraw(ticket, error)
         else:
             with self._changed:
@@ -231,7 +231,7 @@ class Admission:
             key=station_key(*ticket.station),
             time=captured_at,
             cause=capture_id,
-            traceparent=_traceparent(ticket.span),
+            traceparent=traceparent_of(ticket.span),
         )
 
     def _withdraw(self, ticket: _Ticket, error: Exception) -> None:
@@ -350,10 +350,3 @@ def _filled(metadata: Metadata, station: StationDefaults | None) -> dict[str, st
             fields.setdefault("camera", station.camera)
         fields.setdefault("capture_standard_version", station.capture_standard_version)
     return fields
-
-
-def _traceparent(span: trace.Span) -> str | None:
-    context = span.get_span_context()
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"

@@ -50,7 +50,9 @@ class KeptFiles(StaticFiles):
 
 def create_app(registry: Registry, clock: Clock, health: Health) -> FastAPI:
     """The console over this registry."""
-    app = FastAPI(title="Andonloop console", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Andonloop console", docs_url=None, redoc_url=None, openapi_url=None, telemetry=http.TRACED
+    )
     http.install(app, health)
     app.mount("/static", KeptFiles(directory=STATIC), name="static")
     protection.install(app)

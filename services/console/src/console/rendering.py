@@ -29,6 +29,7 @@ def environment() -> jinja2.Environment:
     made.globals.update(
         static=static_url,
         shares=board.shares,
+        gaps=board.gaps,
         pulse=board.pulse,
         over_takt=board.over_takt,
         proofs=words.proofs,

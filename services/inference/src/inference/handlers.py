@@ -77,7 +77,7 @@ class Limits:
         chunk: Most images in one request to the model.
         requests: Requests that a batch is spread over before its chunks grow: all copies of the model start at once,
             and while the line is slow no image waits for the others of its chunk.
-        wait_s: How long a capture waits for a release of its station.
+        wait_s: How long the first captures of a station wait for its release.
         heat_maps: Which heat maps are stored: of suspect images, of all, of none.
     """
 
@@ -116,12 +116,25 @@ class ScoreCaptures:
 
     def handle(self, events: Sequence[Event[Any]]) -> Sequence[Outcome]:
         """One outcome for each event. Raises Unavailable when the store, Triton or a release is not there yet."""
-        works = {e.id: self._assign(e) for e in events if e.data.verdict == ACCEPTED}
+        works: dict[str, list[_Work]] = {}
+        waiting: list[Unavailable] = []
+        for e in events:
+            if e.data.verdict == ACCEPTED:
+                try:
+                    works[e.id] = self._assign(e)
+                except Unavailable as error:
+                    waiting.append(error)  # look at all of them: places without a release wait side by side
+        if waiting:
+            raise waiting[0]
         self._score([work for chosen in works.values() for work in chosen])
         return [[self._completed(work) for work in works.get(e.id, ())] for e in events]
 
     def _assign(self, e: Event[CaptureAudited]) -> list[_Work]:
-        """The works of one capture; waits, by raising Unavailable, while its station may still get a release."""
+        """The works of one capture; waits, by raising Unavailable, while its station may still get a release.
+
+        A place waits once, from its first capture without a release on: if each capture waited anew, a station that is
+        being set up would hold up every other one.
+        """
         context = e.data.context
         choice = self._releases.table.choose(
             context.line, context.station, lambda release: self._releases.loaded(release) is not None
@@ -130,9 +143,8 @@ class ScoreCaptures:
         if choice is not None:
             self._without.pop(place, None)
         else:
-            # What piled up while this service or Triton was away has not waited for a release: give it its chance.
             now = self._now()
-            waited = (now - max(e.data.audited_at, self._without.setdefault(place, now))).total_seconds()
+            waited = (now - self._without.setdefault(place, now)).total_seconds()
             if waited < self._limits.wait_s:
                 raise Unavailable("model release", f"none can decide at {context.line}/{context.station} yet")
             # Waiting for ever would hold up every other station of this partition; the router asks a person.

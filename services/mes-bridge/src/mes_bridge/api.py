@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
 
 from andon_chassis.clock import Clock
-from andon_chassis.http import Problem
+from andon_chassis.http import TRACED, Problem
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from mes_bridge.adapters.signature import BadSignature, Keyring
 from mes_bridge.domain.cursor import InvalidCursor, read_cursor, write_cursor
+from mes_bridge.domain.delivery import OVERTAKEN
 from mes_bridge.domain.finding import MalformedFinding
 from mes_bridge.handlers import ReusedWebhookId, UnknownCapture
 
@@ -57,7 +58,7 @@ class Abandon(BaseModel):
 
 def make_app(desk: Desk, keyring: Keyring, clock: Clock) -> FastAPI:
     """The HTTP API of the mes-bridge."""
-    app = FastAPI(title="Andonloop mes-bridge", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Andonloop mes-bridge", version="1", docs_url=None, redoc_url=None, telemetry=TRACED)
 
     @app.post(
         "/v1/findings", status_code=201, responses={200: {"description": "The same finding came before."}}
@@ -121,11 +122,18 @@ def make_app(desk: Desk, keyring: Keyring, clock: Clock) -> FastAPI:
 
     @app.post("/v1/deliveries/{delivery_id}/retry")
     def retry(delivery_id: UUID) -> dict[str, str]:
-        """Try a stuck delivery again, under the same webhook-id."""
+        """Try a stuck or abandoned delivery again, under the same webhook-id; none that a later one has overtaken."""
         before = _known(delivery_id, desk.retry(str(delivery_id)))
         if before == "delivered":
             raise Problem(
                 409, "already-delivered", "It was acknowledged. To read it again, use GET /v1/dispositions."
+            )
+        if before == OVERTAKEN:
+            raise Problem(
+                409,
+                OVERTAKEN,
+                "A later decision about this part has arrived, or is on its way; this one would overwrite it. "
+                "To read it, use GET /v1/dispositions; if it is stuck, give it up.",
             )
         return {"delivery_id": str(delivery_id), "state": "pending"}
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
+from andon_chassis import telemetry
 from andon_chassis.clock import Clock
 from andon_chassis.errors import Unavailable
 from andon_chassis.retry import Backoff
@@ -187,6 +188,7 @@ class Courier:
             attempts=attempt.job.attempts,
             state=attempt.judgement.state.value,
             reason=attempt.judgement.reason,
+            **telemetry.trace_field(attempt.job.traceparent),
         )
         if self._failures >= TROUBLE_AFTER:
             pause = Patience(0.25, 15.0).delay(self._failures - TROUBLE_AFTER + 1, self._chance())

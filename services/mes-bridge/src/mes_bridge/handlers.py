@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any
 from andon_chassis.clock import Clock
 from andon_chassis.errors import Invalid
 from andon_chassis.events import Event, Outcome, Rejected, deterministic_id, event, station_key
+from andon_chassis.telemetry import child_traceparent
 from andon_events import records
 
 from mes_bridge.domain.delivery import part_key, wanted_by
 from mes_bridge.domain.finding import Finding, read_finding
-from mes_bridge.ports import Addressed, Attempt, Findings, Known, Outbound
+from mes_bridge.ports import Addressed, Attempt, Delivered, Findings, Known, Outbound
 
 SOURCE = "mes-bridge"
 
@@ -168,20 +170,27 @@ def receive(webhook_id: str, body: bytes, findings: Findings, now: datetime) -> 
 
 
 def _found(
-    finding: Finding, finding_id: str, disposition: dict[str, Any], now: datetime
+    finding: Finding, finding_id: str, disposition: Delivered, now: datetime
 ) -> Event[records.MesFindingReceived]:
-    context = records.CaptureContext.from_avro(disposition["context"])
+    """The announcement of a finding, in the trace of the capture that it is about."""
+    context = records.CaptureContext.from_avro(disposition.data["context"])
     data = records.MesFindingReceived(
         finding_id=finding_id,
         kind=finding.kind,
         capture_id=finding.capture_id,
         context=context,
         class_name=finding.class_name,
-        disposition_kind=disposition["kind"],
+        disposition_kind=disposition.data["kind"],
         reported_by=finding.reported_by,
         note=finding.note,
         found_at=finding.found_at,
         received_at=now,
     )
     key = station_key(context.line, context.station)
-    return event(data, source=SOURCE, key=key, time=finding.found_at, cause=finding_id)
+    at_ns = time.time_ns()
+    traceparent = child_traceparent(
+        f"{SOURCE} finding", disposition.traceparent, at_ns, at_ns, finding_id=finding_id
+    )
+    return event(
+        data, source=SOURCE, key=key, time=finding.found_at, cause=finding_id, traceparent=traceparent
+    )

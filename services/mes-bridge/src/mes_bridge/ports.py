@@ -98,11 +98,19 @@ class Sender(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A disposition as it was delivered, and the trace it belongs to."""
+
+    data: dict[str, Any]
+    traceparent: str | None
+
+
 class Findings(Protocol):
     """What is needed to take a finding, within one transaction."""
 
-    def latest(self, capture_id: str) -> dict[str, Any] | None:
-        """The disposition with the highest revision of a capture, as it was delivered; None when unknown."""
+    def latest(self, capture_id: str) -> Delivered | None:
+        """The disposition with the highest revision of a capture; None when unknown."""
 
     def first(
         self, webhook_id: str, body_sha256: str, result: dict[str, Any]

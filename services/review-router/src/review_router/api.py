@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-from andon_chassis.http import Problem
+from andon_chassis.http import TRACED, Problem
 from fastapi import FastAPI, Path
 
 from review_router.domain.case import Case
@@ -23,7 +23,9 @@ class Archive(Protocol):
 
 def make_app(archive: Archive) -> FastAPI:
     """The HTTP API of the review-router."""
-    app = FastAPI(title="Andonloop review-router", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Andonloop review-router", version="1", docs_url=None, redoc_url=None, telemetry=TRACED
+    )
 
     @app.get("/v1/captures/{capture_id}/decisions")
     def decisions(capture_id: Annotated[UUID, Path()]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from andon_chassis.clock import Clock
 from andon_chassis.errors import Invalid
 from andon_chassis.events import Event, Outcome, Rejected
+from andon_chassis.telemetry import child_traceparent
 from prometheus_client import Counter
 
 from review_router.domain.case import Case, see_deadline
@@ -88,7 +90,7 @@ class Router:
             if step.decision is not None:
                 ruling = ruling_of(step, rules, now)
                 rulings.append(ruling)
-                made += events_of(step, ruling, case.subject.get("traceparent"))
+                made += events_of(step, ruling, _traced(case))
                 context = case.subject["context"]
                 DEADLINES.labels(context["line"], context["station"]).inc()
             if step.remark:
@@ -153,6 +155,13 @@ class Router:
         return self._rulebook.rules_for(
             context["line"], context["station"], context.get("part_number"), context.get("product_variant")
         )
+
+
+def _traced(case: Case) -> str | None:
+    """A deadline comes with no event: its span hangs below the event that opened the case."""
+    at_ns = time.time_ns()
+    opened = case.subject.get("traceparent")
+    return child_traceparent("review-router deadline", opened, at_ns, at_ns, capture_id=case.capture_id)
 
 
 def _unknown(capture_id: str) -> Rejected:

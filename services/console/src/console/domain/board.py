@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from console.domain.words import DISPOSITIONS
+from console.domain.words import DISPOSITIONS, sentence
 
 QUIET_AFTER = timedelta(minutes=10)
 
@@ -81,6 +81,12 @@ def shares(dispositions: Mapping[str, int], undecided: int = 0) -> list[Share]:
             bar.append(Share(kind, number, round(left, 2), round(width, 2)))
             left += width
     return bar
+
+
+def gaps(missing: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Which metadata captures came without, and how many: the most frequent first, in people's words."""
+    found = [(sentence(name), number) for name, number in missing.items() if number > 0]
+    return sorted(found, key=lambda gap: (-gap[1], gap[0]))
 
 
 def pulse(per_minute: Sequence[int], width: int, height: int) -> str:

@@ -3,7 +3,7 @@ advice."""
 
 from __future__ import annotations
 
-from andon_chassis.http import problem
+from andon_chassis.http import TRACED, problem
 from fastapi import FastAPI, Request, Response
 
 from dataset_registry.api import actions, captures, datasets, lines, reference, reviews
@@ -39,6 +39,7 @@ def create_app(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses={422: _PROBLEM, 503: _PROBLEM},
+        telemetry=TRACED,
     )
 
     @app.exception_handler(Refused)

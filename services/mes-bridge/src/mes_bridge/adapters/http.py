@@ -7,10 +7,11 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import urllib3
+from andon_chassis.telemetry import current_traceparent, span
 from urllib3.util import Timeout
 
 from mes_bridge.adapters.signature import Keyring
-from mes_bridge.domain.delivery import Answer
+from mes_bridge.domain.delivery import LONGEST_RETRY_AFTER_S, Answer
 from mes_bridge.ports import Job
 
 READ_AT_MOST = 64 * 1024
@@ -38,9 +39,22 @@ class HttpSender:
         self._headers = headers
 
     def send(self, job: Job, now: datetime) -> Answer:
+        with span(
+            "mes-bridge deliver",
+            job.traceparent,
+            delivery_id=job.delivery_id,
+            endpoint=job.endpoint,
+            attempt=job.attempts,
+        ) as attempt:
+            answer = self._attempt(job, now)
+            attempt.set_attribute("answer", answer.status or answer.error or "")
+            return answer
+
+    def _attempt(self, job: Job, now: datetime) -> Answer:
         headers = self._headers | self._keyring.sign(job.delivery_id, now, job.body)
-        if job.traceparent:
-            headers["traceparent"] = job.traceparent
+        traceparent = current_traceparent()
+        if traceparent:
+            headers["traceparent"] = traceparent
         try:
             response = self._pool.urlopen(
                 "POST", self._target, job.body.encode(), headers, redirect=False, preload_content=False
@@ -69,15 +83,19 @@ class HttpSender:
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """Retry-After in seconds, given as such or as a date; None when absent or not understood."""
-    if not retry_after:
-        return None
-    if retry_after.strip().isdigit():
-        return float(retry_after)
+    """Retry-After in seconds, given as such or as a date; None when absent or not understood.
+
+    It is whatever the endpoint wrote there: nothing in it may raise, and no wait is longer than we would wait anyway.
+    """
+    text = (retry_after or "").strip()
+    # The ASCII digits only: "²" is a digit to Python, but no number.
+    wanted = float(text) if text.isascii() and text.isdigit() else _seconds_until(text, now)
+    return None if wanted is None else min(max(0.0, wanted), LONGEST_RETRY_AFTER_S)
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
     try:
-        at = parsedate_to_datetime(retry_after)
-    except ValueError:
+        at = parsedate_to_datetime(date)
+    except (ValueError, OverflowError, TypeError):
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()

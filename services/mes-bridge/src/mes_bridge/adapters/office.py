@@ -11,6 +11,7 @@ from andon_chassis.clock import Clock
 from andon_chassis.database import Database
 
 from mes_bridge.adapters.postgres import PostgresFindings
+from mes_bridge.domain.delivery import OVERTAKEN
 from mes_bridge.handlers import receive
 from mes_bridge.settings import Endpoint
 
@@ -32,10 +33,22 @@ SELECT endpoint, count(*) FILTER (WHERE state = 'pending') AS pending,
 FROM deliveries WHERE state IN ('pending', 'stuck') GROUP BY endpoint
 """
 
+# Not what a later one of its part has overtaken: an old decision must not be the last that the plant hears. A lease says
+# that an attempt is under way, which may arrive.
 RELEASE = """
-UPDATE deliveries SET state = 'pending', next_attempt_at = %(now)s, lease = NULL, settled_at = NULL,
+UPDATE deliveries d SET state = 'pending', next_attempt_at = %(now)s, lease = NULL, settled_at = NULL,
        queued_at = %(now)s
-WHERE state IN ('stuck', 'abandoned')
+WHERE d.state IN ('stuck', 'abandoned') AND NOT EXISTS (
+    SELECT FROM deliveries l WHERE l.endpoint = d.endpoint AND l.part = d.part AND l.position > d.position
+      AND (l.state = 'delivered' OR l.state = 'pending' AND l.lease IS NOT NULL))
+"""
+
+# Couriers pass over what is locked, so no later one starts while it is looked whether one has.
+HOLD = """
+SELECT l.delivery_id::text, l.state FROM deliveries d JOIN deliveries l
+    ON l.endpoint = d.endpoint AND l.part = d.part AND l.position >= d.position
+WHERE d.delivery_id = %(id)s AND (l.delivery_id = d.delivery_id OR l.state IN ('pending', 'stuck'))
+ORDER BY l.delivery_id FOR UPDATE OF l
 """
 
 
@@ -75,21 +88,26 @@ class Office:
             )
 
     def retry(self, delivery_id: str) -> str | None:
-        """Try a stuck or abandoned delivery again; its state before, None when it is unknown."""
+        """Try a stuck or abandoned delivery again; its state before, None when it is unknown.
+
+        OVERTAKEN, and nothing changed, when a later one of its part has arrived or is on its way.
+        """
         with self._database.transaction() as tx:
-            row = tx.connection.execute(
-                "SELECT state FROM deliveries WHERE delivery_id = %s FOR UPDATE", (delivery_id,)
-            ).fetchone()
-            tx.connection.execute(
-                f"{RELEASE} AND delivery_id = %(id)s", {"now": self._clock.now(), "id": delivery_id}
-            )
-        return None if row is None else str(row["state"])
+            held = {
+                row["delivery_id"]: str(row["state"])
+                for row in tx.connection.execute(HOLD, {"id": delivery_id})
+            }
+            released = tx.connection.execute(
+                f"{RELEASE} AND d.delivery_id = %(id)s", {"now": self._clock.now(), "id": delivery_id}
+            ).rowcount
+        before = held.get(delivery_id)
+        return OVERTAKEN if before in {"stuck", "abandoned"} and not released else before
 
     def retry_all(self, endpoint: str | None) -> int:
-        """Try all stuck deliveries again, of one endpoint or of all; how many there were."""
+        """Try all stuck deliveries again that were not overtaken, of one endpoint or of all; how many there were."""
         with self._database.transaction() as tx:
             return tx.connection.execute(
-                f"{RELEASE} AND state = 'stuck' AND (%(endpoint)s::text IS NULL OR endpoint = %(endpoint)s)",
+                f"{RELEASE} AND d.state = 'stuck' AND (%(endpoint)s::text IS NULL OR d.endpoint = %(endpoint)s)",
                 {"now": self._clock.now(), "endpoint": endpoint},
             ).rowcount
 

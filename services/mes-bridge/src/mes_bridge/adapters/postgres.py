@@ -12,7 +12,7 @@ from andon_chassis.database import Connection, Database
 
 from mes_bridge.domain.delivery import State
 from mes_bridge.handlers import delivered
-from mes_bridge.ports import Addressed, Attempt, Job, Known
+from mes_bridge.ports import Addressed, Attempt, Delivered, Job, Known
 
 FEED_LOCK = 7_203_519
 """Advisory lock under which feed positions are given out."""
@@ -232,12 +232,12 @@ class PostgresFindings:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def latest(self, capture_id: str) -> dict[str, Any] | None:
+    def latest(self, capture_id: str) -> Delivered | None:
         row = self._connection.execute(
-            "SELECT body FROM dispositions WHERE capture_id = %s ORDER BY revision DESC LIMIT 1",
+            "SELECT body, traceparent FROM dispositions WHERE capture_id = %s ORDER BY revision DESC LIMIT 1",
             (capture_id,),
         ).fetchone()
-        return None if row is None else dict(json.loads(row["body"])["data"])
+        return None if row is None else Delivered(json.loads(row["body"])["data"], row["traceparent"])
 
     def first(
         self, webhook_id: str, body_sha256: str, result: Mapping[str, Any]

@@ -12,6 +12,10 @@ RETRIED_4XX: Final = frozenset({408, 425, 429})
 LONGEST_RETRY_AFTER_S: Final = 3600.0
 
 
+OVERTAKEN: Final = "overtaken"
+"""Why a delivery is not tried again: a later one of its part has arrived, or is on its way."""
+
+
 class State(StrEnum):
     """Where a delivery stands."""
 

@@ -33,7 +33,7 @@ def read_finding(body: bytes, now: datetime) -> Finding:
     """Read a finding from JSON. Raises MalformedFinding."""
     try:
         raw = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets in brackets end Python's stack
         raise MalformedFinding("The body is not JSON.") from error
     if not isinstance(raw, dict):
         raise MalformedFinding("The body must be a JSON object.")
@@ -65,6 +65,10 @@ def _text(raw: dict[str, Any], name: str) -> str | None:
         raise MalformedFinding(f"{name} must be a text.")
     if len(value) > MOST_CHARACTERS or "\0" in value:
         raise MalformedFinding(f"{name} must have at most {MOST_CHARACTERS} characters, none of them U+0000.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedFinding(f"{name} holds half of a surrogate pair, which is no character.") from error
     return value
 
 
@@ -79,13 +83,14 @@ def _moment(text: str | None, now: datetime) -> datetime:
     if not text:
         return now
     try:
-        found_at = datetime.fromisoformat(text)
-    except ValueError as error:
+        written = datetime.fromisoformat(text)
+        found_at = written.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # in UTC it may lie before the year 1
         raise MalformedFinding(
             "found_at must be a time as in ISO 8601, 2026-01-31T07:30:00+01:00."
         ) from error
-    if found_at.tzinfo is None:
+    if written.tzinfo is None:
         raise MalformedFinding("found_at must say its time zone: 2026-01-31T07:30:00+01:00, or Z.")
     if found_at > now + FUTURE_TOLERANCE:
         raise MalformedFinding("found_at lies in the future. Is the sender's clock right?")
-    return found_at.astimezone(UTC)
+    return found_at
