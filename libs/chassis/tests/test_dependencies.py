@@ -65,6 +65,67 @@ def test_a_404_that_is_not_the_registrys_own_means_that_it_is_away(registry: Any
         client.schema(7)
 
 
+@pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 408, 422, 429, 500, 503])
+def test_only_the_registrys_own_word_is_a_verdict_about_a_schema(registry: Any, status: int) -> None:
+    client, answers = registry
+    answers.append((status, b'{"error_code": 40301, "message": "your login has expired"}'))
+    with pytest.raises(Unavailable, match=f"answered {status}"):
+        client.schema(7)
+
+
+class Raw:
+    """A message as the client hands it out."""
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+
+    def topic(self) -> str:
+        return "capture.recorded"
+
+    def partition(self) -> int:
+        return self._partition
+
+    def error(self) -> None: ...
+
+    def headers(self) -> None: ...
+
+    def key(self) -> bytes:
+        return b"line-a/cell-1"
+
+    value = key
+
+    def offset(self) -> int:
+        return 5
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 0
+
+
+def test_a_message_of_a_partition_that_goes_away_while_others_are_waited_for_is_not_handed_out() -> None:
+    class Client:
+        """Hands out a message of partition 0, and gives that partition up while it waits for more."""
+
+        asked = 0
+
+        def subscribe(self, topics: list[str], *, on_revoke: Any, **_: Any) -> None:
+            self.on_revoke = on_revoke
+
+        def consume(self, most: int, timeout_s: float) -> list[Raw]:
+            self.asked += 1
+            if self.asked == 1:
+                return [Raw(0)]
+            self.on_revoke(self, [TopicPartition("capture.recorded", 0)])
+            return [Raw(1)]
+
+    consumer = KafkaConsumer({"bootstrap.servers": "127.0.0.1:1"}, "g")
+    consumer._consumer.close()
+    consumer._consumer = Client()  # type: ignore[assignment]
+    revoked: list[Partition] = []
+    consumer.subscribe(["capture.recorded"], lambda places: None, revoked.extend)
+    assert [m.partition for m in consumer.poll(10, 0.0, 0.0)] == [1]
+    assert revoked == [Partition("capture.recorded", 0)]
+
+
 def test_a_schema_the_registry_does_not_know_is_unknown_for_good(registry: Any) -> None:
     client, answers = registry
     answers.append((404, json.dumps({"error_code": 40403, "message": "Schema not found"}).encode()))

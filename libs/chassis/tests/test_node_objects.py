@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,18 @@ def test_what_nobody_stored_is_missing(tmp_path: Path) -> None:
     store = NodeObjectStore(MemoryObjectStore(), tmp_path, 10_000)
     with pytest.raises(Invalid, match="missing-object"):
         store.get(object_ref(IMAGES, b"never stored", "image/png"))
+
+
+def test_what_an_event_calls_a_hash_opens_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"not an image")
+    store = NodeObjectStore(MemoryObjectStore(), tmp_path / "cache", 10_000)
+    ref = replace(object_ref(IMAGES, b"not an image", "image/png"), sha256="../secret")
+    with pytest.raises(Invalid, match="missing-object"):
+        store.get(ref)
+    fifo = tmp_path / "cache" / "endless"
+    os.mkfifo(fifo)  # reading it would never end
+    with pytest.raises(Invalid, match="missing-object"):
+        store.get(replace(ref, sha256="endless"))
 
 
 def test_a_file_that_vanishes_under_the_sweep_does_not_stop_it(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import andon_chassis.database as database_module
 import psycopg
 import pytest
 from andon_chassis.bus.memory import MemoryBus
@@ -150,6 +152,62 @@ def test_what_is_rejected_goes_to_the_dead_letters_and_the_rest_goes_on(clean: D
     letters = bus.messages("counter.dead-letter")
     assert sorted(m.headers["dl-reason"] for m in letters) == [b"bad-trigger", b"no-event-id"]
     assert counted(clean) == [1]
+
+
+def test_a_letter_that_is_put_back_is_handled_by_the_one_who_rejected_it(clean: Database) -> None:
+    bus, codec = MemoryBus(), CODEC
+    publish(bus, codec, [capture_recorded("bad"), capture_recorded("1")])
+
+    def mended(batch: Sequence[Event[Any]], tx: Transaction) -> Sequence[Outcome]:
+        return count([replace(e, data=replace(e.data, trigger_id="2")) for e in batch], tx)
+
+    old = state_step(bus, codec, "counter", ["capture.recorded"], count, clean)
+    drain(old)
+    relay(clean, bus)
+    bus.leave("counter", old._consumer)  # type: ignore[arg-type]
+    (letter,) = bus.messages("counter.dead-letter")
+    bus.producer().send([Outgoing("capture.recorded", letter.key, letter.value, letter.headers)] * 2)
+    drain(state_step(bus, codec, "counter", ["capture.recorded"], mended, clean))
+    assert counted(clean) == [1, 1], "once, although it was put back twice"
+    foreign = replace(letter, headers=dict(letter.headers) | {"dl-service": b"somebody else"})
+    bus.producer().send([Outgoing("capture.recorded", foreign.key, foreign.value, foreign.headers)])
+    drain(state_step(bus, codec, "counter", ["capture.recorded"], mended, clean))
+    assert counted(clean) == [1, 1], "somebody else's letter is the event that we know"
+
+
+def test_headers_that_no_text_column_takes_are_kept_in_the_letter(clean: Database) -> None:
+    bus, codec = MemoryBus(), CODEC
+    everything = bytes(range(256))
+    bus.producer().send([Outgoing("capture.recorded", b"line-a/cell-1", b"garbage", {"x": everything})])
+    drain(state_step(bus, codec, "counter", ["capture.recorded"], count, clean))
+    relay(clean, bus)
+    (letter,) = bus.messages("counter.dead-letter")
+    assert letter.headers["x"] == everything
+
+
+def test_the_relay_forgets_old_inbox_rows_and_keeps_the_others(
+    clean: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "PRUNED_AT_ONCE", 2)
+    with clean.transaction() as tx:
+        tx.claim("counter", [str(n) for n in range(7)])
+        tx.connection.execute("UPDATE inbox SET seen_at = now() - interval '500 days' WHERE id < '5'")
+    stop = threading.Event()
+    made = Relay(clean, MemoryBus().producer(), Health(SystemClock()))
+    thread = threading.Thread(target=made.run, args=(stop,), daemon=True)
+    thread.start()
+
+    def left() -> set[str]:
+        with clean.transaction() as tx:
+            return {row["id"] for row in tx.connection.execute("SELECT id FROM inbox")}
+
+    for _ in range(300):
+        if left() == {"5", "6"}:
+            break
+        threading.Event().wait(0.05)
+    stop.set()
+    thread.join(10)
+    assert left() == {"5", "6"}
 
 
 def test_two_relays_do_not_work_at_once_and_the_second_takes_over(clean: Database) -> None:

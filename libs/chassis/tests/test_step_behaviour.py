@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,6 +192,40 @@ def test_follower_reads_from_the_beginning_and_goes_on(wire: Wire) -> None:
     wire.publish([capture_recorded("2")])
     wire.wait(lambda: bool(seen.extend(follower.poll(0.05))) or len(seen) == 2)
     follower.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ce_time": b"0001-01-01T00:00:00+01:00"},  # what .NET calls no time at all
+        {"ce_time": b"9999-12-31T23:59:59-01:00"},
+        {"ce_id": b"x\x00y"},
+        {"ce_id": b"x" * 5_000},
+    ],
+)
+def test_headers_that_lead_nowhere_are_a_dead_letter(wire: Wire, headers: dict[str, bytes]) -> None:
+    good = wire.codec.encode(capture_recorded("1"))
+    wire.send([replace(good, headers={**good.headers, **headers}), wire.codec.encode(capture_recorded("2"))])
+    step = wire.step(each(audit))
+    turn_until(step, lambda: len(wire.read("capture.audited")) == 1)
+    assert [m.headers["dl-reason"] for m in wire.raw("audit.dead-letter")] == [b"no-event-id"]
+
+
+def test_a_trace_that_is_none_is_left_out(wire: Wire) -> None:
+    good = wire.codec.encode(capture_recorded("1"))
+    wire.send([replace(good, headers={**good.headers, "traceparent": b"00-\x00-nonsense"})])
+    (message,) = wire.raw("capture.recorded")
+    assert wire.codec.decode(message).traceparent is None
+
+
+def test_a_message_too_large_for_a_letter_is_cut(wire: Wire) -> None:
+    wire.send([Outgoing("capture.recorded", b"line-a/cell-1", b"x" * 1_990_000, {"note": b"n" * 5_000})])
+    step = wire.step(each(audit))
+    turn_until(step, lambda: len(wire.raw("audit.dead-letter")) == 1)
+    (letter,) = wire.raw("audit.dead-letter")
+    assert letter.headers["dl-cut"] == b"value"
+    assert letter.headers["note"] == b"n" * 5_000
+    assert set(letter.value or b"") == {ord("x")}
 
 
 def test_trying_again_does_not_spend_the_dead_letter_budget(wire: Wire) -> None:

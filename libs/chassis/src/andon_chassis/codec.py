@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from andon_chassis.events import Event
 
 MAGIC = 0
 HEADER = struct.Struct(">bI")
+LONGEST_ID = 200
 
 
 class SchemaRegistry(Protocol):
@@ -54,17 +55,22 @@ class HttpSchemaRegistry:
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self._http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s)
 
-    def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+    def _ask(
+        self, method: str, path: str, body: dict[str, str] | None = None, *, refusals: Set[int] = frozenset()
+    ) -> httpx.Response:
+        """The answer, when it is a verdict about the schema: yes (200), no such thing, or one of the refusals.
+
+        All else (a proxy, an expired login, routes that are not up yet) says nothing about the schema, so nothing may
+        become a dead letter for it. Raises Unavailable.
+        """
         try:
             response = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise Unavailable("schema registry", str(error)) from error
-        if response.status_code >= 500 or response.status_code == 429:
-            raise Unavailable("schema registry", f"{method} {path} answered {response.status_code}")
-        if response.status_code == 404 and not _says_not_found(response):
-            # A proxy, or a registry whose routes are not up yet: no verdict about the schema, so no dead letter.
-            raise Unavailable("schema registry", f"{method} {path} is not served (404)")
-        return response
+        status = response.status_code
+        if status == 200 or status in refusals or (status == 404 and _says_not_found(response)):
+            return response
+        raise Unavailable("schema registry", f"{method} {path} answered {status}")
 
     def id_of(self, subject: str, schema: str) -> int:
         response = self._ask("POST", f"/subjects/{subject}", {"schema": schema})
@@ -77,14 +83,15 @@ class HttpSchemaRegistry:
 
     def register(self, subject: str, schema: str) -> int:
         """Register a new version. Raises Invalid("incompatible-schema") when the registry refuses it."""
-        response = self._ask("POST", f"/subjects/{subject}/versions", {"schema": schema})
+        path = f"/subjects/{subject}/versions"
+        response = self._ask("POST", path, {"schema": schema}, refusals={409, 422})
         if response.status_code != 200:
             raise Invalid("incompatible-schema", f"{subject}: the registry says {response.text}")
         return int(response.json()["id"])
 
     def set_compatibility(self, subject: str, level: str) -> None:
         """Set the rule that new versions of a subject are held to."""
-        response = self._ask("PUT", f"/config/{subject}", {"compatibility": level})
+        response = self._ask("PUT", f"/config/{subject}", {"compatibility": level}, refusals={422})
         if response.status_code != 200:
             raise Invalid("unknown-compatibility", f"{subject}: the registry says {response.text}")
 
@@ -114,6 +121,13 @@ class MemorySchemaRegistry:
                 "unknown-schema", f"The registry has no schema {schema_id}; who wrote this message?"
             )
         return self._schemas[schema_id - 1]
+
+
+def _storable(event_id: str) -> str:
+    """An id that a database can hold and index. Raises ValueError."""
+    if not event_id.isprintable() or not 0 < len(event_id) <= LONGEST_ID:
+        raise ValueError("the id is not short and printable")
+    return event_id
 
 
 class Codec:
@@ -175,20 +189,25 @@ class Codec:
             )
         headers = message.headers
         try:
-            event_id = headers["ce_id"].decode()
+            event_id = _storable(headers["ce_id"].decode())
             source = headers["ce_source"].decode()
             time = datetime.fromisoformat(headers["ce_time"].decode())
             if time.tzinfo is not UTC:
                 time = time.astimezone(UTC)
-        except (KeyError, ValueError) as error:
+        except (
+            KeyError,
+            ValueError,
+            OverflowError,
+        ) as error:  # the year 1, an hour before it, is a time as well
             raise Invalid(
                 "no-event-id",
                 f"CloudEvents headers are missing or wrong ({error!r}); produce through the chassis.",
             ) from error
         data = self.read(topic, message.value or b"")
         key = (message.key or b"").decode("utf-8", "replace")
-        traceparent = headers["traceparent"].decode("ascii", "replace") if "traceparent" in headers else None
-        return Event(event_id, topic.name, source, key, time, data, traceparent)
+        traceparent = headers.get("traceparent", b"").decode("ascii", "replace")
+        trace = traceparent if telemetry.parse_traceparent(traceparent) else None
+        return Event(event_id, topic.name, source, key, time, data, trace)
 
     def read(self, topic: Topic, value: bytes) -> Record:
         """The record in a message's value. Raises as `decode` does."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import select
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,11 @@ LOCK_HOLDER = " ".join(
 # waiting for the disk at each delete would cost more than the rest.
 RELAY_OPTIONS = f"{LOCK_HOLDER} -c synchronous_commit=off"
 INBOX_KEPT_DAYS = 400  # longer than any topic a service reads keeps its events
+PRUNED_AT_ONCE = 5_000
+PRUNE_EVERY_S = 3600.0
+
+
+ZERO = "\u0100"
 
 
 def _lock_number(name: str, schema: str) -> int:
@@ -82,6 +88,15 @@ def _check(connection: psycopg.Connection[Any]) -> None:
         ConnectionPool.check_connection(connection)
 
 
+def _as_text(header: bytes) -> str:
+    """Any bytes as a text that jsonb holds: one character for each byte, and another one for zero."""
+    return header.decode("latin-1").replace("\x00", ZERO)
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.replace(ZERO, "\x00").encode("latin-1")
+
+
 class Transaction:
     """One PostgreSQL transaction: inbox, state and outbox together.
 
@@ -101,7 +116,7 @@ class Transaction:
         """As `emit`, for bytes (dead letters)."""
         if not messages:
             return
-        headers = [json.dumps({k: v.decode("latin-1") for k, v in m.headers.items()}) for m in messages]
+        headers = [json.dumps({k: _as_text(v) for k, v in m.headers.items()}) for m in messages]
         self.connection.execute(
             "INSERT INTO outbox (topic, key, value, headers) "
             # Arrays travel in binary: escaping each element for an array literal costs more than all the rest.
@@ -209,6 +224,7 @@ class Relay:
         self._database = database
         self._producer = producer
         self._health = health
+        self._prune_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         backoff = Backoff()
@@ -248,16 +264,27 @@ class Relay:
         connection.execute(
             psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(f"{OUTBOX_CHANNEL}.{schema}"))
         )
-        connection.execute(
-            "DELETE FROM inbox WHERE seen_at < now() - make_interval(days => %s)", (INBOX_KEPT_DAYS,)
-        )
+        telemetry.UNAVAILABLE.labels("postgresql").set(0)
         while not stop.is_set():
             self._health.beat("relay")
             if self.publish(connection) < RELAY_BATCH:
                 backoff.reset()
-                for _ in connection.notifies(timeout=0.5, stop_after=1):
-                    pass
+                telemetry.UNAVAILABLE.labels("kafka").set(0)
+                if not list(connection.notifies(timeout=0.5, stop_after=1)):
+                    self._prune(connection)
         self.publish(connection)
+
+    def _prune(self, connection: Connection) -> None:
+        """Forget what no replay can reach any more, a little at a time, while there is nothing to publish."""
+        if time.monotonic() < self._prune_at:
+            return
+        pruned = connection.execute(
+            "DELETE FROM inbox WHERE ctid = ANY(ARRAY("
+            "SELECT ctid FROM inbox WHERE seen_at < now() - make_interval(days => %s) LIMIT %s))",
+            (INBOX_KEPT_DAYS, PRUNED_AT_ONCE),
+        ).rowcount
+        if pruned < PRUNED_AT_ONCE:
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
 
     def publish(self, connection: Connection) -> int:
         """Send what is visible and unsent, then delete it; gives the number of rows."""
@@ -275,7 +302,7 @@ class Relay:
                     row["topic"],
                     row["key"],
                     row["value"],
-                    {k: v.encode("latin-1") for k, v in row["headers"].items()},
+                    {k: _as_bytes(v) for k, v in row["headers"].items()},
                 )
                 for row in rows
             ]

@@ -7,7 +7,7 @@ the data: the consumer stops where it is, loses nothing, and waits for a person.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from andon_chassis.bus.ports import Message, Outgoing
@@ -51,14 +51,32 @@ class DeadLetterBudget:
         self._run, self._recent = self._before
 
 
+LARGEST = 1_800_000
+"""Bytes of a letter with its headers: a margin below what brokers take (2 MiB) and producers send."""
+LARGEST_HEADERS = 100_000
+
+
 def topic_of(service: str) -> str:
     """Where a service's dead letters go."""
     return f"{service}.dead-letter"
 
 
 def dead_letter(service: str, message: Message, reason: str, advice: str, at: datetime) -> Outgoing:
-    """The original bytes and headers, and beside them what was wrong and where the message lay."""
-    headers = dict(message.headers)
+    """The original bytes and headers, and beside them what was wrong and where the message lay.
+
+    What was so large that the letter could not be sent is cut, and says so: a letter that nobody takes would stop the
+    service. The original still lies where the letter says.
+    """
+    value, headers = message.value, dict(message.headers)
+    cut: list[str] = []
+    if sum(len(name) + len(content) for name, content in headers.items()) > LARGEST_HEADERS:
+        headers = {}
+        cut.append("headers")
+    if value is not None and len(value) > LARGEST:
+        value = value[:LARGEST]
+        cut.append("value")
+    if cut:
+        headers["dl-cut"] = ",".join(cut).encode()
     headers |= {
         "dl-topic": message.topic.encode(),
         "dl-partition": str(message.partition).encode(),
@@ -68,4 +86,15 @@ def dead_letter(service: str, message: Message, reason: str, advice: str, at: da
         "dl-advice": advice.encode("ascii", "replace"),
         "dl-time": at.isoformat().encode(),
     }
-    return Outgoing(topic_of(service), message.key, message.value, headers)
+    return Outgoing(topic_of(service), message.key, value, headers)
+
+
+def identity(service: str, event_id: str, headers: Mapping[str, bytes]) -> str:
+    """Under which id a service remembers that it has seen an event.
+
+    Its own letter, put back by a person after the cause was mended, is news once more; to all others it is the event
+    that they know.
+    """
+    if headers.get("dl-service") != service.encode():
+        return event_id
+    return f"{event_id} again {headers.get('dl-time', b'').decode('ascii', 'replace')[:40]}"

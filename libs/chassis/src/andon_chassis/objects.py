@@ -22,6 +22,7 @@ from obstore.store import S3Store
 
 from andon_chassis.errors import Invalid, Unavailable
 
+HASH = re.compile("[0-9a-f]{64}")
 log = structlog.get_logger()
 
 IMAGES, DERIVED, MODELS, DATASETS = "images", "derived", "models", "datasets"
@@ -226,7 +227,9 @@ class NodeObjectStore:
         return ref
 
     def get(self, ref: ObjectRef) -> bytes:
-        if ref.bucket != IMAGES:
+        if ref.bucket != IMAGES or not HASH.fullmatch(
+            ref.sha256
+        ):  # what an event says is no path until it is a hash
             return self._store.get(ref)
         try:
             return verify(ref, self._file(ref).read_bytes())

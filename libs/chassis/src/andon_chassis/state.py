@@ -14,7 +14,7 @@ from andon_chassis import telemetry
 from andon_chassis.bus.ports import Message
 from andon_chassis.consuming import Step, decode_batch, next_offsets, with_trace
 from andon_chassis.database import Database, Transaction
-from andon_chassis.deadletter import dead_letter
+from andon_chassis.deadletter import dead_letter, identity
 from andon_chassis.events import Event, Outcome, Rejected
 
 StateHandler = Callable[[Sequence[Event[Any]], Transaction], Sequence[Outcome]]
@@ -39,7 +39,9 @@ class StateStep(Step):
         decoded = decode_batch(self._codec, messages)
         # What cannot be decoded has no event id; its place on the bus identifies it just as well.
         ids = [
-            d.id if isinstance(d, Event) else f"{m.topic}/{m.partition}/{m.offset}"
+            identity(self._service, d.id, m.headers)
+            if isinstance(d, Event)
+            else f"{m.topic}/{m.partition}/{m.offset}"
             for m, d in zip(messages, decoded, strict=True)
         ]
         with self._database.transaction() as tx:

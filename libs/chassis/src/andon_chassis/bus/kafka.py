@@ -69,7 +69,7 @@ WRITING: dict[str, Any] = {
     "acks": "all",
     "partitioner": "murmur2_random",
     "linger.ms": 1,
-    "message.max.bytes": 1_000_000,
+    "message.max.bytes": 2_000_000,  # brokers take 2 MiB, and whatever came in must fit into a dead letter
 }
 
 
@@ -111,6 +111,7 @@ class KafkaConsumer:
         self, servers: Servers, group: str, static_id: str | None = None, patience_s: float = 0.0
     ) -> None:
         self._fatal: KafkaError | None = None
+        self._gone: set[Partition] = set()
         self._consumer = Consumer(
             {
                 **READING,
@@ -131,6 +132,7 @@ class KafkaConsumer:
             on_assigned(_places(places))
 
         def revoked(consumer: Consumer, places: list[TopicPartition]) -> None:
+            self._gone.update(_places(places))
             on_revoked(_places(places))
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
@@ -143,13 +145,16 @@ class KafkaConsumer:
             self._fatal = error
 
     def poll(self, max_messages: int, timeout_s: float, linger_s: float) -> list[Message]:
-        raw = self._consumer.consume(1, timeout_s)
+        self._gone.clear()
+        first = self._consumer.consume(1, timeout_s)
         if self._fatal is not None:
             raise Fenced(str(self._fatal))
-        if raw and max_messages > 1:
-            raw += self._consumer.consume(max_messages - 1, linger_s)
+        rest = self._consumer.consume(max_messages - 1, linger_s) if first and max_messages > 1 else []
+        # The client drops what it had fetched of a partition that goes away, but not what it has handed out already; in
+        # the second call it may have gone away, and its memory with it.
+        first = [one for one in first if Partition(one.topic() or "", one.partition() or 0) not in self._gone]
         messages = []
-        for one in raw:
+        for one in [*first, *rest]:
             error = one.error()
             if error is None:
                 messages.append(_message(one))
@@ -205,6 +210,12 @@ def _enqueue(producer: Producer, messages: Iterable[Outgoing], on_delivery: Any 
                 break
             except BufferError:  # local queue full: let it drain
                 producer.poll(0.05)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    # Trying again will not make it smaller. Large things travel as claim checks.
+                    size = len(m.value or b"")
+                    raise ValueError(f"an event for {m.topic}, key {m.key!r}, has {size} bytes") from error
+                raise
 
 
 class KafkaProducer:
