@@ -35,6 +35,8 @@ def healthy() -> Facts:
         reviews_corrected={"r0"},
         signals={"new-variant": {"s1"}, "capture-drift": {"s2", "s3"}},
         actions={"s1": 1, "s2": 1, "s3": 1},
+        actions_opened={"a1", "a2", "a3"},
+        actions_settled={"a1": 1, "a2": 1, "a3": 1},
         expected_signals={"new-variant", "capture-drift"},
         findings_sent={"c5": 1},
         findings_received={"c5": 1},
@@ -45,6 +47,12 @@ def test_a_healthy_run_balances() -> None:
     books = balance(healthy())
     assert books.balanced
     assert (books.lost, books.duplicated) == (0, 0)
+
+
+def test_an_action_that_nobody_closed_or_kept_open_for_a_reason_is_named() -> None:
+    books = balance(replace(healthy(), actions_settled={"a1": 1, "a3": 1}))
+    (line,) = [line for line in books.lines if not line.balanced]
+    assert line.lost == ("a2",)
 
 
 CHAIN = ["accepted", "recorded", "audited", "inferred", "decided"]

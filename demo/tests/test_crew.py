@@ -132,6 +132,7 @@ def test_actions_are_closed_with_proof_or_left_open_with_a_reason() -> None:
     registry.open_action("variant", "variant-evaluation-batch", "new-variant")
     registry.open_action("guide", "update-guide-and-relabel", "reviewer-disagreement")
     registry.open_action("score", "adjust-deployment", "score-drift")
+    registry.open_action("slow", "adjust-deployment", "slow-decision")
     crew = _crew(registry)
     crew.start()
     _until(lambda: len(registry.closed) + len(crew.left_open) == len(registry.actions), crew)
@@ -140,7 +141,11 @@ def test_actions_are_closed_with_proof_or_left_open_with_a_reason() -> None:
     assert registry.closed["a0"]["proof"] == {"dataset_version": "a" * 64, "samples_added": "2"}
     assert registry.taxonomies == ["/v1/taxonomies/demo-2"]
     assert "not the model" in registry.closed["score"]["note"]
-    assert all(body["proof"] and body["note"] for body in registry.closed.values())
+    assert registry.closed["slow"]["outcome"] == "no-action"
+    done = [body for body in registry.closed.values() if body["outcome"] == "done"]
+    assert len(done) == len(registry.closed) - 1
+    assert all(body["proof"] for body in done)
+    assert all(body["note"] for body in registry.closed.values())
 
 
 def test_the_light_is_not_called_mended_before_it_is() -> None:

@@ -20,7 +20,7 @@ def factory(tmp_path: Path) -> Factory:
 def _left(factory: Factory, **mes: Any) -> list[str]:
     book = {"entries": factory.entries, "findings": {"sent": [], "waiting": 0}} | mes
     answers = Answers(all=list(factory.answers))
-    return [str(item) for item in pending(set(answers.accepted()), factory.ledger, book)]
+    return [str(item) for item in pending(set(answers.accepted()), factory.ledger, book, factory.left_open)]
 
 
 def test_a_finished_run_has_nothing_pending(factory: Factory) -> None:
@@ -44,6 +44,13 @@ def test_a_delivery_the_mes_never_acknowledged_is_named(factory: Factory) -> Non
     entries = [entry | {"acknowledged": 0} if n == 0 else entry for n, entry in enumerate(factory.entries)]
     (left,) = _left(factory, entries=entries)
     assert entries[0]["disposition_id"] in left and "mes-bridge" in left
+
+
+def test_an_action_that_its_owner_forgot_is_named(factory: Factory) -> None:
+    action = next(iter(factory.left_open))
+    del factory.left_open[action]
+    (left,) = _left(factory)
+    assert action in left and "/v1/actions" in left
 
 
 def test_findings_that_are_still_to_come_keep_the_plant_busy(factory: Factory) -> None:

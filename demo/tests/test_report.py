@@ -83,7 +83,7 @@ def test_a_lost_201_that_became_a_200_is_an_accepted_image(factory: Factory) -> 
     twice = next(a for a in factory.answers if a.status == 201 and a.capture_id in retried)
     answers = [replace(a, status=200) if a in (once, twice) else a for a in factory.answers]
     run = factory.run()
-    facts = facts_of(run.plan, answers, run.ledger, run.mes, run.expected)
+    facts = facts_of(run.plan, answers, run.ledger, run.mes, run.expected, run.left_open)
     assert balance(facts) == run.books
     assert facts.sent == run.plan.images
     assert shots_of(answers) == run.shots()
@@ -92,7 +92,7 @@ def test_a_lost_201_that_became_a_200_is_an_accepted_image(factory: Factory) -> 
 def test_what_is_said_to_be_new_twice_still_shows(factory: Factory) -> None:
     run = factory.run()
     answers = [replace(a, status=201) if a.status == 200 else a for a in factory.answers]
-    books = balance(facts_of(run.plan, answers, run.ledger, run.mes, run.expected))
+    books = balance(facts_of(run.plan, answers, run.ledger, run.mes, run.expected, run.left_open))
     assert not books.balanced and books.duplicated == run.plan.count(Play.RETRY)
 
 
@@ -100,7 +100,7 @@ def test_what_is_said_to_be_recorded_but_is_not_still_shows(factory: Factory) ->
     run = factory.run()
     shot = factory.answers[0].shot
     answers = [*factory.answers, Answer(shot, 200, "nobody-recorded-this", None, 0.01)]
-    books = balance(facts_of(run.plan, answers, run.ledger, run.mes, run.expected))
+    books = balance(facts_of(run.plan, answers, run.ledger, run.mes, run.expected, run.left_open))
     assert not books.balanced and books.lost == 1
 
 

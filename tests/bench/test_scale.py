@@ -90,4 +90,5 @@ def test_scale(infra: Any) -> None:
             "events_per_s_by_width": figures,
             "speedup_by_width": {width: rate / figures["1"] for width, rate in figures.items()},
         },
+        {},
     )

@@ -28,7 +28,7 @@ from andon_local import layout
 from andon_local.components import components, services
 from andon_vision.sources import load_source
 
-from .figures import write
+from .figures import at_least, at_most, write
 from .load import STATIONS, Load, under_control
 
 WARM_UP = 2_000  # the broker's virtual machine compiles what is used often; a plant's has long done so
@@ -38,6 +38,9 @@ CAPTURES = 10_000
 MORE_CAPTURES = 2_000
 IN_FLIGHT = 256
 PATIENCE_S = 600
+RATIO, P50_MS, P99_MS, MEMORY_MB = 0.5, 150.0, 500.0, 200.0
+FLAT = 1.03
+"""Growth over a fifth more captures that still counts as none."""
 DECIDED, ON_THE_WAY = "disposition.decided", ("capture.audited", "inference.completed")
 
 
@@ -219,6 +222,7 @@ def test_pipeline(system: System) -> None:
             "cpu_ms_per_image": dict(sorted(spent.items(), key=lambda item: -item[1])),
             "cpu_ms_per_image_total": sum(spent.values()),
         },
+        {"ratio to one process": at_least(rate / bound, RATIO)},
     )
     assert all(seen.decided for seen in system.watcher.seen.values())
 
@@ -258,6 +262,10 @@ def test_latency(system: System) -> None:
             "p99_ms": without["p99"],
             "hops_ms": {name: _percentiles(values) for name, values in hops.items()},
         },
+        {
+            "p50 without the model, ms": at_most(without["p50"], P50_MS),
+            "p99 without the model, ms": at_most(without["p99"], P99_MS),
+        },
     )
 
 
@@ -267,12 +275,17 @@ def test_memory(system: System) -> None:
         system.stream(max(0, goal - system.watcher.decided))
         memory[str(system.watcher.decided)] = system.memory_mb()
     at_goal, later = memory[str(CAPTURES)], memory[str(CAPTURES + MORE_CAPTURES)]
+    growth = {name: later[name] / at_goal[name] for name in at_goal}
     write(
         "scale",
         {
             "memory_mb_by_captures": memory,
             "memory_mb_at_10000": at_goal,
-            "memory_growth_after_10000": {name: later[name] / at_goal[name] for name in at_goal},
+            "memory_growth_after_10000": growth,
+        },
+        {
+            "largest service at 10,000 captures, MB": at_most(max(at_goal.values()), MEMORY_MB),
+            "growth from then on": at_most(max(growth.values()), FLAT),
         },
     )
 

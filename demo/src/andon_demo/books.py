@@ -36,6 +36,7 @@ class Facts:
         reviews_corrected: review_ids named by a correction.
         signals: signal_ids by kind.
         actions: signal_ids that an action was opened for, and how many.
+        actions_opened, actions_settled: action_ids; settled is what was closed, or left open for a named reason.
         expected_signals: Kinds whose cause was played in and seen to happen.
         findings_sent, findings_received: capture_ids the MES reported about.
         dead_letters: Messages that a service gave up on.
@@ -61,6 +62,8 @@ class Facts:
     reviews_corrected: Set[str] = frozenset()
     signals: Mapping[str, Set[str]] = field(default_factory=dict)
     actions: Ids = field(default_factory=dict)
+    actions_opened: Set[str] = frozenset()
+    actions_settled: Ids = field(default_factory=dict)
     expected_signals: Set[str] = frozenset()
     findings_sent: Ids = field(default_factory=dict)
     findings_received: Ids = field(default_factory=dict)
@@ -143,6 +146,11 @@ def balance(facts: Facts) -> Books:
             "reviews completed = corrections", _once(facts.reviews_completed), _once(facts.reviews_corrected)
         ),
         _match("signals = actions opened", _once(signal_ids), facts.actions),
+        _match(
+            "actions opened = closed + left open for a named reason",
+            _once(facts.actions_opened),
+            facts.actions_settled,
+        ),
         _expected(facts),
         _match("findings sent by the MES = received", facts.findings_sent, facts.findings_received),
         _sum("dead letters", 0, len(facts.dead_letters), ", ".join(sorted(set(facts.dead_letters)))),

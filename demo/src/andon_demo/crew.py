@@ -17,6 +17,7 @@ from andon_demo.settings import CLEARER_TAXONOMY, taxonomy
 
 POLL_S = 0.4
 ACTION_POLL_S = 1.5
+SAME_CAUSE = "slow-decision"
 KEEP_EVERY = 4
 """Of the actions of one kind, every so many-th stays open: work takes longer than a demo."""
 
@@ -143,10 +144,17 @@ class Crew:
             if why:
                 self.left_open[action["action_id"]] = why
                 continue
-            proof, note = self._proof(action)
+            outcome, (proof, note) = "done", self._proof(action)
+            if action["signal"]["kind"] == SAME_CAUSE and self._seen[action["kind"]] > 1:
+                # One model server stood still, and each of its stations said so.
+                outcome, proof, note = (
+                    "no-action",
+                    {},
+                    "The same cause as at the first station, mended there.",
+                )
             self._api.post(
                 f"/v1/actions/{action['action_id']}/close",
-                {"outcome": "done", "proof": proof, "note": note, "closed_by": action["owner"]},
+                {"outcome": outcome, "proof": proof, "note": note, "closed_by": action["owner"]},
             )
 
     def _why_open(self, action: dict[str, Any]) -> str | None:

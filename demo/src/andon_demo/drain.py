@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,15 @@ class Pending:
         return f"{self.count} {self.what} (for example {', '.join(self.sample[:2])}); {self.look}"
 
 
-def pending(accepted: Set[str], ledger: Ledger, mes: Mapping[str, Any] | None) -> list[Pending]:
+def pending(
+    accepted: Set[str], ledger: Ledger, mes: Mapping[str, Any] | None, left_open: Collection[str] = ()
+) -> list[Pending]:
     """What is unfinished, in the order of the flow; empty when the plant is quiet.
 
     Args:
         accepted: capture_ids that capture-ingest accepted.
         mes: The MES stand-in's book; None before it was asked for.
+        left_open: action_ids that their owners keep open, with a reason.
     """
     captures = ledger.captures
     dispositions = {d.disposition_id for c in captures.values() for d in c.decisions.values()}
@@ -76,6 +79,11 @@ def pending(accepted: Set[str], ledger: Ledger, mes: Mapping[str, Any] | None) -
         ("deliveries not confirmed on mes.delivered", dispositions - confirmed, "look at mes-bridge's log"),
         ("findings not on mes.finding-received", sent - received, "look at mes-bridge's log"),
         ("signals without an action", set(ledger.signals) - acted_on, "look at dataset-registry's log"),
+        (
+            "actions that nobody closed",
+            set(ledger.actions_opened) - set(ledger.actions_closed) - set(left_open),
+            "look at GET /v1/actions and at what their owners say",
+        ),
     ]
     found = [
         Pending(what, len(ids), tuple(sorted(map(str, ids))[:3]), look) for what, ids, look in gaps if ids

@@ -16,6 +16,18 @@ from andon_demo.settings import TAKT_MS, Windows
 CHANCE = 0.001
 """What could come about by chance more often than this is not plain."""
 
+PLAYED_KINDS = frozenset(
+    {
+        "capture-drift",
+        "new-variant",
+        "missed-defect",
+        "false-reject-spike",
+        "reviewer-disagreement",
+        "slow-decision",
+    }
+)
+"""What the whole demo on its own images plays in, plainly enough that each kind must be raised."""
+
 FALSE_REJECTS, DISAGREED, SLOW = 0.10, 0.15, 0.05
 """The shares that are tolerated, as feedback-collector has them unless told otherwise."""
 

@@ -29,7 +29,7 @@ from andon_demo.cameras import Cameras
 from andon_demo.catalogue import load_parts
 from andon_demo.crew import Crew
 from andon_demo.drain import Pending, pending
-from andon_demo.expectations import expected_kinds
+from andon_demo.expectations import PLAYED_KINDS, expected_kinds
 from andon_demo.ledger import Ledger
 from andon_demo.live import LiveTable
 from andon_demo.observer import Observer
@@ -342,7 +342,7 @@ def _drain(
 
     def look(book: dict[str, Any]) -> tuple[list[Pending], int]:
         def ask(ledger: Ledger) -> tuple[list[Pending], int]:
-            left = pending(accepted, ledger, book)
+            left = pending(accepted, ledger, book, tuple(stream.crew.left_open))
             phase = f"waiting for {left[0].count} {left[0].what}" if left else "quiet"
             table.show(ledger, stream.cameras.sent, phase)
             return left, ledger.events
@@ -377,6 +377,8 @@ def _summary(
     book = plant.mes_book()
     answers = stream.cameras.answers.snapshot()
     expected = expected_kinds(stage.plan, shots_of(answers), ledger, stage.windows)
+    if stage.wish.is_whole:
+        expected |= PLAYED_KINDS
     summary: dict[str, Any] = stage.trained.summary
     stream_s = _stream_seconds(ledger)
     recorded = sum(1 for c in ledger.captures.values() if c.first)
@@ -388,7 +390,7 @@ def _summary(
         answers=answers,
         ledger=ledger,
         mes=book,
-        books=balance(facts_of(stage.plan, answers, ledger, book, expected)),
+        books=balance(facts_of(stage.plan, answers, ledger, book, expected, left_open)),
         release=Release(
             summary["release"],
             stage.trained.metrics,

@@ -89,6 +89,11 @@ class Factory:
         for shot in self.plan.shots:
             self._present(shot)
         self._signals()
+        self.left_open = {
+            action: "left open: still being worked on"
+            for action in self.ledger.actions_opened
+            if action not in self.ledger.actions_closed
+        }
 
     def run(self, change: Callable[[Ledger], None] | None = None) -> Run:
         """The finished run; `change` may damage the ledger first."""
@@ -108,11 +113,11 @@ class Factory:
             answers=self.answers,
             ledger=self.ledger,
             mes=mes,
-            books=balance(facts_of(self.plan, self.answers, self.ledger, mes, expected)),
+            books=balance(facts_of(self.plan, self.answers, self.ledger, mes, expected, self.left_open)),
             release=Release("cls-0123456789ab", {"auroc": 0.93, "precision": 0.9, "recall": 0.8}, 0.25, 0.7),
             components={"kafka": "4.1.0", "postgres": "18", "triton": "2.51.0"},
             played=["Everything: this run is synthetic."],
-            left_open={},
+            left_open=self.left_open,
             seconds={"setup": 12.3, "train": 4.5, "stream": 33.0},
             throughput=41.2,
             stall=(START + timedelta(seconds=20), START + timedelta(seconds=26)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -116,9 +116,14 @@ def shots_of(answers: Sequence[Answer]) -> dict[str, Shot]:
 
 
 def facts_of(
-    plan: Plan, answers: Sequence[Answer], ledger: Ledger, mes: dict[str, Any], expected: frozenset[str]
+    plan: Plan,
+    answers: Sequence[Answer],
+    ledger: Ledger,
+    mes: dict[str, Any],
+    expected: frozenset[str],
+    left_open: Collection[str],
 ) -> Facts:
-    """What the three sources counted, side by side."""
+    """What the three sources counted, side by side; `left_open` are actions that their owners keep, with a reason."""
     captures = ledger.captures
     entries = mes.get("entries", [])
     signals: dict[str, set[str]] = {}
@@ -151,6 +156,8 @@ def facts_of(
         reviews_corrected=corrections,
         signals=signals,
         actions=count(a.signal_id for a in ledger.actions_opened.values()),
+        actions_opened=set(ledger.actions_opened),
+        actions_settled=count([*ledger.actions_closed, *(set(left_open) - set(ledger.actions_closed))]),
         expected_signals=expected,
         findings_sent=count(f["capture_id"] for f in mes.get("findings", {}).get("sent", [])),
         findings_received=count(f.capture_id for f in ledger.findings.values()),

@@ -18,7 +18,7 @@ def report_json(run: Run) -> dict[str, Any]:
     model = model_figures(judged)
     accepted, rejected = audit_counts(ledger)
     entries = run.mes.get("entries", [])
-    facts = facts_of(run.plan, run.answers, ledger, run.mes, run.expected)
+    facts = facts_of(run.plan, run.answers, ledger, run.mes, run.expected, run.left_open)
     return {
         "images_sent": facts.sent,
         "captures_recorded": len(facts.recorded),
