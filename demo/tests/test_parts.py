@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-from andon_demo.parts import split_parts, variants
+from andon_demo.parts import Split, split_parts, variants
 from andon_demo.rehearsal import unseen_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,3 +35,12 @@ def test_the_same_seed_gives_the_same_split_whatever_the_order() -> None:
 
 def test_the_most_frequent_variant_comes_first() -> None:
     assert variants(unseen_parts(7, variants=("mono", "poly"))) == ["mono", "poly"]
+
+
+def test_people_know_every_class_of_the_set() -> None:
+    """Also one that only passes the cameras, or that the model could not learn: the taxonomy needs it."""
+    parts = unseen_parts(50)
+    rare = replace(parts[0], name="rare", label="rust", classes=("rust", "stain"), doubt=1.0)
+    usual = {part.label for part in parts if part.is_defect}
+    assert Split(tuple(parts), (rare,)).defects == sorted({*usual, "rust", "stain"})
+    assert Split(tuple(p for p in parts if not p.is_defect), ()).defects == []

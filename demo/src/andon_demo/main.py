@@ -158,7 +158,11 @@ def _set_up(wish: Wish, plant: Plant, console: Console) -> Stage:
     how = "remembered" if trained.remembered else f"trained in {trained.seconds:.0f} s"
     console.print(f"Release {trained.summary['release']}: {how}, from {len(split.training)} images.")
     trainer.publish(trained, plant.instance.admin_env())
-    _publish(plant, plan, trained)
+    for name, count in trained.left_out.items():
+        console.print(
+            f"The model does not know {name}: {count} independent image(s) were too few; people do."
+        )
+    _publish(plant, plan, trained, split.defects)
     plant.begin_inspection(
         {
             shot.metadata["part_id"]: {
@@ -182,11 +186,11 @@ def _script(wish: Wish, cache: Path) -> tuple[Split, Plan]:
         raise DemoError(str(error)) from error
 
 
-def _publish(plant: Plant, plan: Plan, trained: Trained) -> None:
+def _publish(plant: Plant, plan: Plan, trained: Trained, defects: list[str]) -> None:
     """Put stations, taxonomy, policy and the release in force, over the registry's API."""
     api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
     summary = trained.summary
-    api.put(f"/v1/taxonomies/{TAXONOMY}", taxonomy(trained.classes))
+    api.put(f"/v1/taxonomies/{TAXONOMY}", taxonomy(defects))
     for station in plan.stations:
         api.put(
             f"/v1/stations/{station.line}/{station.name}",
@@ -216,7 +220,7 @@ class _Stream:
         self._observer = observer
         self._api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
         self.crew = Crew(
-            self._api, _truth(stage.plan), stage.trained.classes, stage.wish.seed, self._lamp_replaced
+            self._api, _truth(stage.plan), stage.split.defects, stage.wish.seed, self._lamp_replaced
         )
         self.cameras = Cameras(
             plant.instance.endpoints.http("capture-ingest"),

@@ -52,6 +52,14 @@ class Split:
     training: tuple[Part, ...]
     stream: tuple[Part, ...]
 
+    @property
+    def defects(self) -> list[str]:
+        """All defect classes: people know also those that are too rare for the model to learn."""
+        parts = (*self.training, *self.stream)
+        return sorted(
+            {name for part in parts if part.is_defect for name in (*part.classes, part.label)} - {GOOD}
+        )
+
 
 def split_parts(parts: Iterable[Part], training_share: float, seed: int) -> Split:
     """Divide by groups, so that each label and variant has about `training_share` of its parts in training.

@@ -50,6 +50,11 @@ class Trained:
         """The defect classes."""
         return [str(name) for name in self.summary["classes"]]
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Defect classes that it could not learn, with the independent images that there were."""
+        return dict(self.summary["classes_left_out"])
+
 
 def manifest(name: str, parts: Sequence[Part], licence: str) -> dict[str, Any]:
     """A dataset snapshot of these parts, as the trainer reads it."""

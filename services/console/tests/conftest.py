@@ -11,7 +11,7 @@ import re
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -264,18 +264,19 @@ class StandIn:
             return {"items": self.taxonomies, "next_cursor": None}
         if path == "/v1/captures":
             return self._page(
-                [
-                    c
-                    for c in self.captures
-                    if all(c[n] == query[n] for n in ("line", "station") if n in query)
+                self.captures,
+                lambda c: (
+                    all(c[n] == query[n] for n in ("line", "station") if n in query)
                     and query.get("kind") in (None, (c["disposition"] or {}).get("kind"))
-                ],
+                ),
                 query,
             )
         if path == "/v1/reviews":
-            return self._page([r for r in self.reviews if r["state"] == query["state"]], query)
+            return self._page(self.reviews, lambda r: r["state"] == query["state"], query)
+        if path.startswith("/v1/reviews/"):
+            return next((r for r in self.reviews if path == f"/v1/reviews/{r['review_id']}"), None)
         if path == "/v1/actions":
-            return self._page([a for a in self.actions if a["state"] == query["state"]], query)
+            return self._page(self.actions, lambda a: a["state"] == query["state"], query)
         found = next((c for c in self.captures if path == f"/v1/captures/{c['capture_id']}"), None)
         if found is None:
             return None
@@ -292,10 +293,14 @@ class StandIn:
             thing |= {"state": "completed", "verdict": body["verdict"], "decided_by": body["reviewer"]}
         return dict(thing)
 
-    def _page(self, rows: list[dict[str, Any]], query: Any) -> dict[str, Any]:
+    def _page(
+        self, rows: list[dict[str, Any]], wanted: Callable[[dict[str, Any]], bool], query: Any
+    ) -> dict[str, Any]:
+        """A cursor names a row, as the registry's does: what is answered meanwhile moves no page."""
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
-        more = str(start + limit) if start + limit < len(rows) else None
-        return {"items": rows[start : start + limit], "next_cursor": more}
+        found = [number for number in range(start, len(rows)) if wanted(rows[number])]
+        more = str(found[limit]) if limit < len(found) else None
+        return {"items": [rows[number] for number in found[:limit]], "next_cursor": more}
 
     def _lines(self) -> list[dict[str, Any]]:
         lines: dict[str, list[dict[str, Any]]] = {}

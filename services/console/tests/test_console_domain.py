@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from console.domain import board, words
+from console.domain.story import story
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,3 +120,31 @@ def test_the_usual_proofs_come_first() -> None:
 def test_context_in_the_order_people_ask_for_it() -> None:
     known = {"line": "a", "part_id": "7", "new_field": "x", "shift": None}
     assert words.context(known) == [("Part id", "7"), ("Line", "a"), ("New field", "x")]
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "words_for_it"),
+    [
+        ("person:r.alvarez", "r.alvarez"),
+        ("policy", "the policy"),
+        ("deadline", "a deadline"),
+        ("robot", "robot"),
+    ],
+)
+def test_who_answers_for_a_decision(decided_by: str, words_for_it: str) -> None:
+    assert words.decider(decided_by) == words_for_it
+
+
+def test_a_story_is_told_in_its_order() -> None:
+    def at(seconds: int) -> str:
+        return (NOW + timedelta(seconds=seconds)).isoformat()
+
+    told = story(
+        {
+            "history": [{"decided_at": at(1), "revision": 1}, {"decided_at": at(9), "revision": 2}],
+            "reviews": [{"requested_at": at(1)}],
+            "labels": [{"approved_at": at(8)}],
+            "findings": [{"found_at": at(60)}],
+        }
+    )
+    assert [one.what for one in told] == ["history", "reviews", "labels", "history", "findings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -71,6 +72,94 @@ def test_an_answer_goes_to_the_registry_with_its_key(client: httpx.Client, regis
     assert client.post(f"/reviews/{review}/answer", data=form).status_code == 303
     body = {"reviewer": "Jürgen", "verdict": "defect", "class_name": "crack", "note": "left edge"}
     assert registry.commands == [(f"/v1/reviews/{review}/answers", body, "k-1")]
+
+
+def shown(page: str) -> str:
+    """Whose review a desk asks about."""
+    (review_id,) = re.findall(r'action="/reviews/([^/]+)/', page)
+    assert page.count(" data-full") == 1
+    return str(review_id)
+
+
+def test_a_link_to_a_review_far_down_the_queue_opens_that_review(
+    client: httpx.Client, registry: StandIn
+) -> None:
+    reviews = [registry.add_review(str(number)) for number in range(30)]
+    page = client.get(f"/review?at={reviews[27]}").text
+    assert shown(page) == reviews[27]
+    assert f"/captures/{identity('27')}/image" in page
+    assert "another part" not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"state": "completed"}, "That review is done. This is another part."),
+        ({"state": "disputed"}, "goes to the QA owner. This is another part."),
+        (None, "That review is not known here. This is another part."),
+    ],
+)
+def test_a_review_that_waits_no_more_is_not_silently_another_one(
+    client: httpx.Client, registry: StandIn, change: dict[str, Any] | None, said: str
+) -> None:
+    asked, other = registry.add_review("asked"), registry.add_review("other")
+    if change is None:
+        del registry.reviews[0]
+    else:
+        registry.reviews[0] |= change
+    page = client.get(f"/review?at={asked}").text
+    assert shown(page) == other
+    assert said in page
+
+
+def test_later_goes_through_the_whole_queue(client: httpx.Client, registry: StandIn) -> None:
+    reviews = [registry.add_review(str(number)) for number in range(45)]
+    seen, address = list[str](), "/review"
+    while address:
+        page = client.get(address).text
+        seen.append(shown(page))
+        assert 'aria-current="true"' in page
+        later = re.findall(r'href="([^"]+)" data-key="s"', page)
+        address = "/review" + html.unescape(later[0]) if later else ""
+    assert seen == reviews
+
+
+def test_an_answer_goes_on_where_the_person_was(client: httpx.Client, registry: StandIn) -> None:
+    reviews = [registry.add_review(str(number)) for number in range(25)]
+    client.cookies.set("andon_reviewer", "ada")
+    page = client.get(f"/review?at={reviews[19]}").text
+    form = dict(re.findall(r'<input type="hidden" name="(key|following|cursor)" value="([^"]*)">', page))
+    sent = {"verdict": "good", **form}
+    answer = client.post(f"/reviews/{reviews[19]}/answer", data=sent, follow_redirects=True)
+    assert shown(answer.text) == reviews[20]
+
+
+def test_the_end_of_the_queue_is_its_beginning_when_all_there_was_done(
+    client: httpx.Client, registry: StandIn
+) -> None:
+    review = registry.add_review("1")
+    assert shown(client.get("/review?cursor=20").text) == review
+
+
+def test_a_review_whose_image_is_on_its_way_holds_up_no_other(
+    client: httpx.Client, registry: StandIn, clock: ForwardClock
+) -> None:
+    early, other = registry.add_review("early"), registry.add_review("other")
+    kept = registry.captures
+    registry.captures = [c for c in kept if c["capture_id"] != identity("early")]
+    assert shown(client.get("/review").text) == other
+    page = client.get(f"/review?at={early}").text
+    assert shown(page) == other
+    assert "still on its way. This is another part." in page
+    registry.captures = []
+    empty = client.get("/review")
+    assert empty.status_code == 200
+    assert "still on their way" in empty.text
+    assert 'data-reload-when="/parts/desk/open"' in empty.text
+    before = client.get("/parts/desk/open")
+    registry.captures = kept
+    after = client.get("/parts/desk/open", headers={"If-None-Match": before.headers["etag"]})
+    assert (after.status_code, after.text) == (200, early), "the empty desk notices that an image came"
 
 
 def test_a_refusal_is_told_in_the_registrys_words(client: httpx.Client, registry: StandIn) -> None:

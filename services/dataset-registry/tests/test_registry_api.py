@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from dataclasses import replace
 from typing import Any
@@ -521,6 +522,40 @@ class TestDatasets:
         assert done.status_code == 201, done.text
         assert registry.published("label.approved")[0].context.origin == "lab"
         assert self.snapshot(registry, filter={"origins": ["lab"]}).json()["items"] == 1
+
+    @pytest.mark.parametrize(
+        ("context_changes", "image_changes", "named"),
+        [
+            ({"station": None}, {}, ["context.station"]),
+            ({"line": 5, "camera": "left out"}, {}, ["context.line", "context.camera"]),
+            ({}, {"object": "left out"}, ["image.object"]),
+            ({}, {"object": {"bucket": "images"}, "width": "wide"}, ["image.object.sha256", "image.width"]),
+            ({}, {"width": 10**30, "height": -1}, ["image.width", "image.height"]),
+        ],
+    )
+    def test_an_incomplete_description_is_told_what_is_missing(
+        self, registry: Registry, context_changes: Any, image_changes: Any, named: list[str]
+    ) -> None:
+        def changed(whole: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in {**whole, **changes}.items() if value != "left out"}
+
+        row = {
+            "capture_id": capture("lab"),
+            "class_name": "good",
+            "context": changed(context(origin="lab").to_avro(), context_changes),
+            "image": changed(registry.image.to_avro(), image_changes),
+        }
+        answer = registry.http.post("/v1/labels", json={"approved_by": "ada", "labels": [row]})
+        problem(answer, 422, "context-incomplete")
+        assert all(name in answer.json()["detail"] for name in named)
+        assert registry.get("/v1/labels")["items"] == []
+
+    def test_a_description_that_nobody_can_write_down_is_refused(self, registry: Registry) -> None:
+        image, described = registry.image.to_avro(), context().to_avro() | {"operator": "\ud800"}
+        row = {"capture_id": capture("lab"), "class_name": "good", "context": described, "image": image}
+        body = json.dumps({"approved_by": "ada", "labels": [row]})
+        answer = registry.http.post("/v1/labels", content=body, headers={"content-type": "application/json"})
+        problem(answer, 422, "invalid-request")
 
     def test_a_capture_twice_is_a_question(self, registry: Registry) -> None:
         registry.take(registry.captured("0"))

@@ -212,6 +212,7 @@ class TestRollback:
             (["a", "b", "c", "<b"], "b", "a"),
             (["a", "b", "a"], "a", "b"),
             (["a", "b", "a", "c", "<a"], "a", "b"),
+            (["x", "a", "b", "a", "<b"], "b", "x"),
         ],
     )
     def test_the_one_before_comes_back(self, changes: list[str], withdrawn: str, target: str) -> None:
@@ -219,6 +220,11 @@ class TestRollback:
 
     def test_the_wider_scope_decides_when_nothing_came_before(self) -> None:
         assert rollback_target(self.history("b"), "b", "a") == "a"
+
+    def test_what_was_withdrawn_for_the_wider_scope_does_not_come_back(self) -> None:
+        assert rollback_target(self.history("x", "<w"), "w", "v") == "v"
+        assert rollback_target(self.history("x", "<w", "y"), "y", "v") == "w"
+        assert refusal(rollback_target, self.history("x", "<w"), "w").reason == "nothing-to-roll-back-to"
 
     def test_only_what_decides_can_be_withdrawn(self) -> None:
         assert refusal(rollback_target, self.history("a", "b"), "a").reason == "release-not-active"

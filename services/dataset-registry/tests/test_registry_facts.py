@@ -157,6 +157,18 @@ class TestInvalid:
         ]
         assert registry.line()["captured"] == 1
 
+    @pytest.mark.parametrize("written", ["urn:uuid:{}", "{{{}}}", "upper"])
+    def test_an_id_in_another_form_is_named_and_stops_nobody_else(
+        self, registry: Registry, written: str
+    ) -> None:
+        """PostgreSQL does not take the first, and gives the others back in its own form."""
+        usual = capture("1")
+        other = usual.upper() if written == "upper" else written.format(usual)
+        good, made = registry.captured("2"), registry.decided("1")
+        outcomes = registry.take(replace(made, data=replace(made.data, capture_id=other)), good)
+        assert [o.reason for o in outcomes if isinstance(o, Rejected)] == ["malformed-id"]
+        assert registry.line()["captured"] == 1
+
     def test_a_review_wants_one_or_two_answers(self, registry: Registry) -> None:
         wild = registry.requested("1")
         registry.take(replace(wild, data=replace(wild.data, answers_wanted=7)))

@@ -134,6 +134,9 @@ def test_what_cannot_be_taken_is_told_what_to_do(
         assert (skewed.status_code, skewed.json()["title"]) == (401, "timestamp-outside-tolerance")
     wrong = report(client, finding(decided, "rumour"), "msg-3")
     assert (wrong.status_code, wrong.json()["title"]) == (422, "malformed-finding")
+    for raw in (b"[" * 5000, json.dumps(finding(decided, note="\ud800")).encode()):
+        wrong = report(client, raw, "msg-5")
+        assert (wrong.status_code, wrong.json()["title"]) == (422, "malformed-finding")
     assert report(client, b" " * (FINDING_BYTES + 1), "msg-4").status_code == 413
     assert len(bridge.emitted()) == 1
 
@@ -245,6 +248,63 @@ def test_a_stuck_delivery_can_be_given_up_by_name_so_that_its_part_goes_on(
     assert (pending.status_code, pending.json()["title"]) == (409, "not-stuck")
     unknown = client.post(f"/v1/deliveries/{disposition(9).data.disposition_id}/retry")
     assert (unknown.status_code, unknown.json()["title"]) == (404, "unknown-delivery")
+
+
+def given_up(bridge: Any, client: TestClient, disposition: Decided) -> tuple[str, PostgresLedger]:
+    """A part whose original was given up, and whose correction is due."""
+    bridge.decide(disposition(1, part_id="SN-1"), disposition(1, revision=2, part_id="SN-1"))
+    make_stuck(bridge)
+    (stuck,) = client.get("/v1/deliveries").json()["items"]
+    way = f"/v1/deliveries/{stuck['delivery_id']}"
+    assert client.post(f"{way}/abandon", json={"by": "ada", "note": "by hand"}).status_code == 200
+    return f"{way}/retry", PostgresLedger(bridge.database, "1")
+
+
+def test_what_was_given_up_is_not_tried_again_once_its_correction_is_on_its_way_or_there(
+    bridge: Any, client: TestClient, disposition: Decided
+) -> None:
+    """The old decision would be the last that the plant hears."""
+    retry, ledger = given_up(bridge, client, disposition)
+    (correction,) = ledger.claim("mes", 10, bridge.clock.now(), 60.0)
+    under_way = client.post(retry)
+    ledger.settle([Attempt(correction, Answer(200), Judgement(State.DELIVERED), bridge.clock.now())])
+    there = client.post(retry)
+    for answer in (under_way, there):
+        assert (answer.status_code, answer.json()["title"]) == (409, "overtaken")
+    assert client.post("/v1/deliveries/retry", json={}).json() == {"released": 0}
+    assert bridge.states() == {"abandoned": 1, "delivered": 1}
+
+
+def test_what_was_given_up_comes_before_its_correction_while_that_waits(
+    bridge: Any, client: TestClient, disposition: Decided
+) -> None:
+    retry, ledger = given_up(bridge, client, disposition)
+    bridge.decide(other := disposition(2, part_id="SN-2"))
+    jobs = {job.disposition_id: job for job in ledger.claim("mes", 10, bridge.clock.now(), 60.0)}
+    ledger.settle(
+        [
+            Attempt(
+                jobs.pop(other.data.disposition_id),
+                Answer(200),
+                Judgement(State.DELIVERED),
+                bridge.clock.now(),
+            )
+        ]
+    )
+    ledger.release(list(jobs.values()), bridge.clock.now())
+    assert client.post(retry).status_code == 200, "another part's delivery overtakes nothing"
+    (job,) = ledger.claim("mes", 10, bridge.clock.now(), 60.0)
+    assert json.loads(job.body)["data"]["revision"] == 1
+
+
+def test_trying_all_again_leaves_what_was_overtaken(
+    bridge: Any, client: TestClient, disposition: Decided
+) -> None:
+    bridge.decide(disposition(1, part_id="SN-1"), disposition(1, revision=2, part_id="SN-1"), disposition(2))
+    bridge.rows("UPDATE deliveries SET state = 'stuck' WHERE position <> 2 RETURNING position")
+    bridge.rows("UPDATE deliveries SET state = 'delivered' WHERE position = 2 RETURNING position")
+    assert client.post("/v1/deliveries/retry", json={}).json() == {"released": 1}
+    assert bridge.states() == {"stuck": 1, "delivered": 1, "pending": 1}
 
 
 def test_endpoints_show_how_they_are_doing_and_none_of_their_secrets(

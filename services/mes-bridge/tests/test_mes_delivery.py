@@ -21,7 +21,7 @@ from mes_bridge.adapters.http import HttpSender
 from mes_bridge.adapters.postgres import PostgresLedger, PostgresOutbound
 from mes_bridge.adapters.signature import Keyring
 from mes_bridge.courier import Courier
-from mes_bridge.domain.delivery import Answer, Judgement, Patience, State
+from mes_bridge.domain.delivery import LONGEST_RETRY_AFTER_S, Answer, Judgement, Patience, State
 from mes_bridge.handlers import Dispatch
 from mes_bridge.ports import Attempt, Job
 from standardwebhooks.webhooks import Webhook
@@ -103,6 +103,22 @@ def test_failures_are_tried_again_with_the_same_id_and_the_same_bytes(
     assert len(plant.seen) == 4
     (announced,) = bridge.emitted()
     assert (announced.attempts, announced.status_code) == (4, 200)
+
+
+@pytest.mark.parametrize(
+    "wish", ["²", "Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "9" * 400, "soon", ""]
+)
+def test_a_wish_to_wait_that_makes_no_sense_takes_nothing_down(
+    plant: Any, disposition: Decided, wish: str
+) -> None:
+    plant.answer = lambda n, headers, body: (503, {"Retry-After": wish})
+    sender = HttpSender(plant.url, Keyring([SECRET]), connections=1, timeout_s=5.0)
+    answer = sender.send(
+        Job("d", "mes", "x", "{}", None, "lease", 1, SystemClock().now()), SystemClock().now()
+    )
+    sender.close()
+    assert answer.status == 503
+    assert answer.retry_after_s is None or answer.retry_after_s == LONGEST_RETRY_AFTER_S
 
 
 def test_a_silent_plant_times_out_and_is_tried_again(

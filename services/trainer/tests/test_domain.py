@@ -23,7 +23,14 @@ from trainer.domain.snapshot import (
     parse_manifest,
     parse_snapshot,
 )
-from trainer.domain.split import LeakError, check_no_leak, folds, grouped_split, joined_groups
+from trainer.domain.split import (
+    LeakError,
+    check_no_leak,
+    folds,
+    grouped_split,
+    independent_images,
+    joined_groups,
+)
 from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds
 
 groups_of = st.lists(st.integers(0, 40), min_size=1, max_size=200)
@@ -131,6 +138,31 @@ class TestSplit:
         groups = [0] * 300 + list(range(1, 301))
         parts = grouped_split(groups, ["x"] * 600, 0.25)
         assert set(parts[:300]) == {"train"} and parts.count("validation") > 100
+
+    @given(groups_of, st.floats(0.1, 0.5), st.integers(1, 30))
+    def test_what_is_validated_was_learned(self, groups: list[int], share: float, kinds: int) -> None:
+        """The only group of a stratum is trained on."""
+        strata = [group % kinds for group in groups]
+        parts = grouped_split(groups, strata, share)
+        for stratum in set(strata):
+            sides = {part for part, own in zip(parts, strata, strict=True) if own == stratum}
+            many = len({group for group, own in zip(groups, strata, strict=True) if own == stratum}) > 1
+            assert many or sides == {"train"}
+
+    @given(groups_of, st.integers(2, 5), st.integers(1, 30))
+    def test_without_any_fold_something_of_each_label_is_left(
+        self, groups: list[int], count: int, kinds: int
+    ) -> None:
+        labels = [group % kinds for group in groups]
+        fold = folds(groups, count, labels)
+        for label in set(labels):
+            own = {group for group, given in zip(groups, labels, strict=True) if given == label}
+            used = {number for number, given in zip(fold, labels, strict=True) if given == label}
+            assert len(used) >= min(2, len(own))
+
+    def test_images_of_one_part_count_once(self) -> None:
+        both = rows(True, True, True, False)
+        assert independent_images(both, [0, 0, 1, 2]) == {"crack": 2}
 
     @given(groups_of, st.integers(2, 5))
     def test_folds_keep_groups_whole(self, groups: list[int], count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,11 @@ from trainer.domain.calibration import Platt
 from trainer.domain.head import ClassHead, Head, Linear
 from trainer.domain.snapshot import HOLDOUT, ImagePlace, Row, Snapshot, SnapshotError
 from trainer.main import main
-from trainer.training import Outcome, Plan, gather, train
+from trainer.training import Outcome, Plan, Report, gather, train
+
+from .conftest import part
+
+TrainOn = Callable[..., tuple[Outcome, Path]]
 
 SPEC = Preprocessing(96, 96)
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -84,6 +89,74 @@ def test_training_again_gives_the_same_release(
     run: Callable[[Path], Outcome], released: tuple[Path, ReleaseBundle], tmp_path: Path
 ) -> None:
     assert run(tmp_path / "again").release == released[1].release
+
+
+def with_more(plates: Path, folder: Path, **classes: int) -> Path:
+    """The plates, and so many with round marks of each of these classes."""
+    shutil.copytree(plates, folder)
+    for at, (name, count) in enumerate(sorted(classes.items())):
+        (folder / name).mkdir()
+        for number in range(count):
+            marked = part(1000 * (at + 1) + number, scratched=False)
+            cv2.circle(marked, (30 + 5 * number, 60 - 4 * number), 9 + 4 * at, 255, -1)
+            assert cv2.imwrite(str(folder / name / f"{number}.png"), marked)
+    return folder
+
+
+@pytest.fixture
+def train_on(backbone: Path, extractor: FeatureExtractor, keys: tuple[Path, Path], tmp_path: Path) -> TrainOn:
+    def once(folder: Path, report: Report = print) -> tuple[Outcome, Path]:
+        out, snapshot = tmp_path / "out", load_dataset(str(folder))
+        plan = Plan("rare", SPEC)
+        return train(snapshot, plan, ImageStore(), extractor, backbone, keys[0], out, WHEN, report), out
+
+    return once
+
+
+def test_a_class_with_one_image_is_left_out_and_named(
+    plates: Path, train_on: TrainOn, tmp_path: Path
+) -> None:
+    """In the middle of the alphabet and at its end: each column of the release is a class that it knows."""
+    said: list[str] = []
+    outcome, folder = train_on(with_more(plates, tmp_path / "rare", hole=8, rust=1, stain=1), said.append)
+    assert outcome.classes == ("hole", "scratch")
+    assert outcome.left_out == {"rust": 1, "stain": 1}
+    assert any(text.startswith("rust is not learned") and "Add images" in text for text in said)
+    (probabilities,) = open_session(folder / "model.onnx", 1).run(
+        ["class_probabilities"], {"image": np.zeros((1, 96, 96, 3), np.uint8)}
+    )
+    assert probabilities.shape == (1, 2)
+    description = json.loads((folder / "bundle.json").read_text())
+    assert description["classes"] == ["hole", "scratch"]
+    assert description["dataset"]["classes_left_out"] == outcome.left_out
+
+
+def test_a_class_with_a_few_images_is_learned(plates: Path, train_on: TrainOn, tmp_path: Path) -> None:
+    outcome, _ = train_on(with_more(plates, tmp_path / "few", hole=3))
+    assert (outcome.classes, outcome.left_out) == (("hole", "scratch"), {})
+
+
+def test_what_cannot_be_learned_at_all_is_named(plates: Path, train_on: TrainOn, tmp_path: Path) -> None:
+    folder = with_more(plates, tmp_path / "none", hole=1)
+    shutil.rmtree(folder / "scratch")
+    with pytest.raises(SnapshotError, match="hole: 1"):
+        train_on(folder)
+    shutil.rmtree(folder / "hole")
+    with pytest.raises(SnapshotError, match="there are none"):
+        train_on(folder)
+    shutil.copytree(plates / "scratch", folder / "scratch")
+    shutil.rmtree(folder / "good")
+    with pytest.raises(SnapshotError, match="tell scratch apart from"):
+        train_on(folder)
+
+
+def test_too_few_independent_good_parts_are_named() -> None:
+    features = np.random.default_rng(3).normal(0, 1, (1, 20, 4)).astype(np.float32)
+    defect = np.array([False] * 10 + [True] * 10)
+    names = tuple(("crack",) * int(shows) for shows in defect)
+    data = TrainingSet(features, defect, names, np.ones(20), [0] * 10 + list(range(1, 11)))
+    with pytest.raises(SnapshotError, match="no defect"):
+        fit_head(data, ("crack",))
 
 
 def test_heat_map_points_at_the_scratch(released: tuple[Path, ReleaseBundle], plates: Path) -> None:
@@ -164,6 +237,10 @@ def test_classes_with_several_names_on_one_image_get_their_own_probability() -> 
     called = head.class_probabilities(features)[:, :2] > 0.5
     truth = features[:, :2] > 0
     assert (called == truth).mean() > 0.9
+    fewer, _ = fit_head(data, ("open", "short"))
+    assert fewer.class_probabilities(features).shape == (400, 2), (
+        "rows of a class that is left out teach no class"
+    )
 
 
 def test_the_holdout_is_never_opened(plates: Path, extractor: FeatureExtractor) -> None:
@@ -195,8 +272,8 @@ def test_near_duplicates_stay_on_one_side(plates: Path, extractor: FeatureExtrac
             )
     material = gather(load_dataset(str(tmp_path)), Plan("x", SPEC), ImageStore(), extractor)
     sides: dict[str, set[str]] = {}
-    for row, part in zip(material.rows, material.parts, strict=True):
-        sides.setdefault(row.id.rsplit("-", 1)[0], set()).add(part)
+    for row, side in zip(material.rows, material.parts, strict=True):
+        sides.setdefault(row.id.rsplit("-", 1)[0], set()).add(side)
     assert all(len(parts) == 1 for parts in sides.values())
 
 

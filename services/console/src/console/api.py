@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlencode
 from uuid import UUID, uuid4
 
@@ -228,18 +228,26 @@ def _reviews(registry: Registry, clock: Clock) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/review")
-    async def review(request: Request, at: str | None = None, person: Person = None) -> Response:
-        desk, people = await asyncio.gather(
-            handlers.desk(registry, "open", _name(person), at), handlers.people(registry)
-        )
+    async def review(
+        request: Request, at: UUID | None = None, cursor: str = "", person: Person = None
+    ) -> Response:
+        desk, people = await asyncio.gather(_find("open", person, at, cursor), handlers.people(registry))
         return await _desk(request, desk, people, person, final=False)
 
     @routes.get("/disputes")
-    async def disputes(request: Request, at: str | None = None, person: Person = None) -> Response:
-        desk, people = await asyncio.gather(
-            handlers.desk(registry, "disputed", None, at), handlers.people(registry)
-        )
+    async def disputes(
+        request: Request, at: UUID | None = None, cursor: str = "", person: Person = None
+    ) -> Response:
+        desk, people = await asyncio.gather(_find("disputed", person, at, cursor), handlers.people(registry))
         return await _desk(request, desk, people, person, final=True)
+
+    @routes.get("/parts/desk/{state}")
+    async def next_review(
+        request: Request, state: Literal["open", "disputed"], person: Person = None
+    ) -> Response:
+        """Which review comes next: an empty desk is shown anew when there is one."""
+        desk = await _find(state, person, None, "")
+        return _part(request, desk.review["review_id"] if desk.review else "none")
 
     @routes.post("/reviews/{review_id}/{command}")
     async def answer(
@@ -250,26 +258,32 @@ def _reviews(registry: Registry, clock: Clock) -> APIRouter:
         class_name: Field = "",
         note: Field = "",
         following: Field = "",
+        cursor: Field = "",
         person: Person = None,
     ) -> Response:
         if command not in {"answer", "adjudicate"}:
             raise HTTPException(404)
         final, desk = command == "adjudicate", "/disputes" if command == "adjudicate" else "/review"
+        same, next_one = handlers.Place(str(review_id)), handlers.Place(following, cursor)
         name = _name(person)
         if name is None:
-            return _back(desk, "Say who you are first.", at=str(review_id))
+            return _back(desk, "Say who you are first.", at=same)
         try:
             done = await handlers.answer(
                 registry, str(review_id), name, verdict or "defect", class_name, note, key, final=final
             )
         except RefusedByRegistry as refused:
-            return _back(desk, refused.advice, at=following if refused.status == 409 else str(review_id))
+            return _back(desk, refused.advice, at=next_one if refused.status == 409 else same)
         said = sentence(class_name or verdict or "defect")
         state = {
             "open": "another answer is wanted",
             "disputed": "the answers differ: it goes to the QA owner",
         }
-        return _back(desk, f"{said} – {state.get(done['state'], 'decided')}.", at=following)
+        return _back(desk, f"{said} – {state.get(done['state'], 'decided')}.", at=next_one)
+
+    async def _find(state: str, person: str | None, at: UUID | None, cursor: str) -> handlers.Desk:
+        blind = _name(person) if state == "open" else None
+        return await handlers.desk(registry, state, blind, handlers.Place(str(at or ""), cursor))
 
     async def _desk(
         request: Request, desk: handlers.Desk, people: list[Any], person: str | None, *, final: bool
@@ -333,9 +347,9 @@ def _actions(registry: Registry, clock: Clock) -> APIRouter:
     return routes
 
 
-def _back(path: str, said: str, fragment: str = "", at: str = "") -> RedirectResponse:
+def _back(path: str, said: str, fragment: str = "", at: handlers.Place | None = None) -> RedirectResponse:
     """To a page, with one sentence about what happened; a link from elsewhere cannot put words there."""
-    query = f"?{urlencode({'at': at})}" if at else ""
+    query = f"?{at.query}" if at and at.query else ""
     answer = RedirectResponse(path + query + (f"#{fragment}" if fragment else ""), 303)
     answer.set_cookie(SAID, quote(said[:500]), max_age=20, httponly=True, samesite="strict")
     return answer

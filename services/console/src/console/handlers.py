@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from console.domain import board
 from console.domain.words import figure, moment
-from console.ports import Json, Registry
+from console.ports import Json, RefusedByRegistry, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +23,47 @@ class Badges:
     actions: int
 
 
+QUEUE, AROUND = 20, 14
+"""Reviews that are asked for at once, and how many of them are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a person is in the queue.
+
+    Attributes:
+        at: Id of a review; "" for the first one of the part that the cursor opens.
+        cursor: Opens a part of the queue; "" for its beginning.
+    """
+
+    at: str = ""
+    cursor: str = ""
+
+    @property
+    def query(self) -> str:
+        """As a query string."""
+        return urlencode({name: value for name, value in (("at", self.at), ("cursor", self.cursor)) if value})
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """A review to answer, and what comes after it.
 
     Attributes:
-        review: None when nothing waits.
-        capture: Its capture with all evidence; None while it is on its way.
+        review: None when nothing waits whose image is here.
+        capture: Its capture with all evidence; None with the review.
         queue: The reviews around it, the most urgent first.
-        following: Id of the one after it.
+        following: The one after it; None at the end of the queue.
+        cursor: Opens the part of the queue that is shown.
+        note: Why this is not the review that was asked for.
     """
 
     review: Json | None
     capture: Json | None
     queue: Sequence[Json]
-    following: str | None
+    following: Place | None
+    cursor: str = ""
+    note: str | None = None
     defects: Sequence[Json] = field(default=())
 
 
@@ -76,31 +103,86 @@ async def actions(registry: Registry, state: str, limit: int = 50) -> list[Json]
     return list(found)
 
 
-async def reviews(registry: Registry, state: str, limit: int = 20, person: str | None = None) -> list[Json]:
-    """Reviews, the most urgent first, without those this person has answered."""
-    found = (await registry.get("/v1/reviews", state=state, limit=limit, not_answered_by=person))["items"]
+async def reviews(registry: Registry, state: str, limit: int = 20) -> list[Json]:
+    """Reviews, the most urgent first."""
+    return _dated((await registry.get("/v1/reviews", state=state, limit=limit))["items"])
+
+
+def _dated(found: Sequence[Json]) -> list[Json]:
     for review in found:
         review["due_at"] = moment(review["due_at"])
     return list(found)
 
 
-async def desk(registry: Registry, state: str, person: str | None, at: str | None) -> Desk:
-    """The review to show: the one asked for when it still waits, else the most urgent."""
-    queue, taxonomies = await asyncio.gather(
-        reviews(registry, state, person=person), registry.get("/v1/taxonomies")
+async def desk(registry: Registry, state: str, person: str | None, here: Place) -> Desk:
+    """The review to show, without those this person has answered: the one asked for when it still waits, else the
+    most urgent, and then with a word about it.
+    """
+    page, taxonomies = await asyncio.gather(
+        registry.get("/v1/reviews", state=state, limit=QUEUE, not_answered_by=person, cursor=here.cursor),
+        registry.get("/v1/taxonomies"),
     )
-    if not queue:
-        return Desk(None, None, (), None)
-    place = next((i for i, review in enumerate(queue) if review["review_id"] == at), 0)
-    review = queue[place]
-    following = queue[place + 1]["review_id"] if place + 1 < len(queue) else None
+    queue, note = _dated(page["items"]), None
+    if not queue and here.cursor:  # the end was reached meanwhile: begin again
+        return await desk(registry, state, person, Place(here.at))
+    if here.at and all(review["review_id"] != here.at for review in queue):
+        asked, note = await _asked_for(registry, state, here.at)
+        queue = [*asked, *queue]
+    wanted = next((i for i, review in enumerate(queue) if review["review_id"] == here.at), 0)
+    number, found = await _first_with_image(registry, queue, wanted)
+    if found is None:
+        return Desk(None, None, queue, None, note=note)
+    if here.at and number != wanted and note is None:
+        note = "The image of that review is still on its way."
     return Desk(
-        review,
-        await capture(registry, review["capture_id"]),
-        queue,
-        following,
+        queue[number],
+        found,
+        _around(queue, number),
+        _following(queue, number, here.cursor, page["next_cursor"]),
+        here.cursor,
+        note,
         [c for c in (taxonomies["items"] or [{"classes": []}])[0]["classes"] if c["is_defect"]],
     )
+
+
+_SINCE = {
+    "completed": "That review is done.",
+    "disputed": "In that review the answers differ, it goes to the QA owner.",
+    "open": "That review is not disputed.",
+}
+
+
+async def _asked_for(registry: Registry, state: str, review_id: str) -> tuple[list[Json], str | None]:
+    """A review that is not in this part of the queue, when it waits all the same; else what became of it."""
+    try:
+        review = await registry.get(f"/v1/reviews/{review_id}")
+    except RefusedByRegistry as refused:
+        if refused.status != 404:
+            raise
+        return [], "That review is not known here."
+    return (_dated([review]), None) if review["state"] == state else ([], _SINCE[review["state"]])
+
+
+async def _first_with_image(registry: Registry, queue: Sequence[Json], start: int) -> tuple[int, Json | None]:
+    """The number and capture of the first review from here on, and then from the top, whose capture is here."""
+    for number in (*range(start, len(queue)), *range(start)):
+        try:
+            return number, await capture(registry, queue[number]["capture_id"])
+        except RefusedByRegistry as refused:
+            if refused.status != 404:
+                raise
+    return start, None
+
+
+def _following(queue: Sequence[Json], number: int, cursor: str, next_cursor: str | None) -> Place | None:
+    if number + 1 < len(queue):
+        return Place(queue[number + 1]["review_id"], cursor)
+    return Place(cursor=next_cursor) if next_cursor else None
+
+
+def _around(queue: Sequence[Json], number: int) -> Sequence[Json]:
+    start = max(0, min(number - AROUND // 2, len(queue) - AROUND))
+    return queue[start : start + AROUND]
 
 
 async def people(registry: Registry) -> list[Json]:

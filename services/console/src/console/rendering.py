@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from console.domain import board, words
+from console.domain.story import story
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -34,11 +35,13 @@ def environment() -> jinja2.Environment:
         over_takt=board.over_takt,
         proofs=words.proofs,
         known=words.context,
+        story=story,
         DISPOSITIONS=words.DISPOSITIONS,
     )
     made.filters.update(
         disposition=words.disposition,
         sentence=words.sentence,
+        decider=words.decider,
         percent=words.percent,
         ms=words.milliseconds,
         latency=words.latency,

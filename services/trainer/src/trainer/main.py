@@ -171,6 +171,7 @@ def _summary(outcome: Outcome, folder: Path, dataset_hash: str) -> dict[str, obj
         "folder": str(folder),
         "task": outcome.task,
         "classes": list(outcome.classes),
+        "classes_left_out": outcome.left_out,
         "dataset_hash": dataset_hash,
         "pass_below": outcome.thresholds.pass_below,
         "reject_from": outcome.thresholds.reject_from,

@@ -21,12 +21,14 @@ from trainer.adapters.release_graph import ATTRIBUTION, HeatScale, build_release
 from trainer.domain.head import Head
 from trainer.domain.metrics import Figure, bootstrap, confusion, decision_figures
 from trainer.domain.snapshot import HOLDOUT, TRAIN, VALIDATION, Row, Snapshot, SnapshotError, defect_classes
-from trainer.domain.split import check_no_leak, grouped_split, joined_groups, strata_of
+from trainer.domain.split import check_no_leak, grouped_split, independent_images, joined_groups, strata_of
 from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds
 from trainer.ports import Extractor, ImageReader
 
 HEAT_SAMPLE = 96
 MIN_IMAGES = 20
+MIN_GROUPS = 2
+"""Independent images that a class needs in training: one to learn from while the other is asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,18 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a training run."""
+    """What came of a training run.
+
+    Attributes:
+        left_out: Classes that the release does not know, with their number of independent images to train on.
+    """
 
     release: str
     metrics: dict[str, Figure]
     thresholds: Thresholds
     task: str
     classes: tuple[str, ...]
+    left_out: dict[str, int]
 
 
 Report = Callable[[str], None]
@@ -87,6 +94,9 @@ def gather(snapshot: Snapshot, plan: Plan, reader: ImageReader, extractor: Extra
     if not all(parts):
         parts = grouped_split(groups, strata_of(rows), plan.validation_share)
     check_no_leak(parts, groups)
+    for part, purpose in ((TRAIN, "train on"), (VALIDATION, "validate with")):
+        if part not in parts:
+            raise SnapshotError(f"there is no image to {purpose}; add images of other parts")
     return Material(rows, images, groups, parts, refused)
 
 
@@ -103,11 +113,16 @@ def train(
 ) -> Outcome:
     """Trains on `snapshot` and writes a signed bundle into `folder`. Raises `SnapshotError` or `LeakError`."""
     material = gather(snapshot, plan, reader, extractor)
-    classes = defect_classes(material.rows)
     training, validation = material.side(TRAIN), material.side(VALIDATION)
     report(
         f"{training.sum()} images to train, {validation.sum()} to validate, {max(material.groups) + 1} groups"
     )
+    classes, left_out = _classes(material, training)
+    for name, count in left_out.items():
+        report(
+            f"{name} is not learned: of the {MIN_GROUPS} independent images that training needs there are {count}. "
+            "Add images of other parts; until then such a part is a defect under another class's name."
+        )
     data = _training_set(material, training, plan, extractor)
     report("fitting the head")
     head, probabilities = fit_head(data, classes)
@@ -121,6 +136,7 @@ def train(
     report("writing the release")
     model = _graph(onnx.load(str(backbone)), head, plan.preprocessing, material, training)
     description = _description(snapshot, plan, head, thresholds, metrics, material, model, now)
+    description["dataset"]["classes_left_out"] = left_out
     description["confusion"] = _confusion(head, checked, rows)
     if probabilities is not None:
         crossed = decision_figures(probabilities, data.is_defect, thresholds)
@@ -132,7 +148,26 @@ def train(
         {MODEL: model.SerializeToString(deterministic=True)},
         load_private_key(key),
     )
-    return Outcome(release, metrics, thresholds, description["task"], classes)
+    return Outcome(release, metrics, thresholds, description["task"], classes, left_out)
+
+
+def _classes(material: Material, training: npt.NDArray[np.bool_]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The defect classes that can be learned, and the others with their independent images. Raises `SnapshotError`."""
+    index = np.flatnonzero(training)
+    rows = [material.rows[i] for i in index]
+    counts = independent_images(rows, [material.groups[i] for i in index])
+    known = tuple(name for name in defect_classes(rows) if counts[name] >= MIN_GROUPS)
+    left_out = {name: counts.get(name, 0) for name in defect_classes(material.rows) if name not in known}
+    if not known:
+        listed = ", ".join(f"{name}: {count}" for name, count in left_out.items()) or "there are none"
+        raise SnapshotError(
+            f"no defect class has {MIN_GROUPS} independent images to train on ({listed}); add images of other parts"
+        )
+    if len(known) == 1 and all(row.is_defect for row in rows):
+        raise SnapshotError(
+            f"there is nothing to tell {known[0]} apart from; add good parts or another class"
+        )
+    return known, left_out
 
 
 def _training_set(

@@ -64,6 +64,12 @@ def disposition(kind: str | None) -> str:
     return "Pending" if kind is None else DISPOSITIONS.get(kind, sentence(kind))
 
 
+def decider(decided_by: str) -> str:
+    """Who answers for a decision: a person by name, or what stood in for one."""
+    kind, _, name = decided_by.partition(":")
+    return name or {"policy": "the policy", "deadline": "a deadline"}.get(kind, kind)
+
+
 def sentence(code: str) -> str:
     """`false-reject-spike` as `False reject spike`."""
     words = code.replace("-", " ").replace("_", " ").strip()

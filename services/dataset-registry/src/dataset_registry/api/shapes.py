@@ -5,16 +5,29 @@ Names are those of the events. Times are ISO 8601, UTC. Lists are pages: `items`
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/*]+$", strip_whitespace=True)
 ]
 Text = Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")]
+
+
+def _writable(value: dict[str, Any]) -> dict[str, Any]:
+    """Names and texts are checked where they have a type; here half of a surrogate pair would end in an error."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a text in it holds half of a surrogate pair, which is no character") from error
+    return value
+
+
+Described = Annotated[dict[str, Any], AfterValidator(_writable)]
 Verdict = Literal["good", "defect", "unusable"]
 DispositionKind = Literal["pass", "reject", "rework", "hold", "route-to-reviewer", "escalate-to-engineering"]
 Severity = Literal["critical", "major", "minor", "monitor-only"]
@@ -186,8 +199,8 @@ class LabelIn(In):
 
     capture_id: UUID
     class_name: Name
-    context: dict[str, Any] | None = None
-    image: dict[str, Any] | None = None
+    context: Described | None = None
+    image: Described | None = None
 
 
 class LabelsIn(In):

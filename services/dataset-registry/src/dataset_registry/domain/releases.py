@@ -31,8 +31,8 @@ def active(history: Sequence[Deployment]) -> str | None:
 def rollback_target(history: Sequence[Deployment], withdrawn: str, wider: str | None = None) -> str:
     """The release that decides again when `withdrawn` is taken back.
 
-    Releases that were rolled back themselves are passed over: after A, B, rollback to A, C, the way back is
-    A.
+    Releases that were rolled back themselves are passed over, also when the wider scope's came back in their
+    place: after A, B, rollback to A, C, the way back is A.
 
     Args:
         history: Changes in this scope, the oldest first.
@@ -44,9 +44,11 @@ def rollback_target(history: Sequence[Deployment], withdrawn: str, wider: str | 
     """
     standing: list[str] = []
     for change in history:
-        if change.rolled_back and change.release in standing:
-            while standing.pop() != change.release:
+        if change.rolled_back:
+            gone = standing[-1:]
+            while standing and standing.pop() != change.release:
                 pass
+            standing = [release for release in standing if release not in gone]
         standing.append(change.release)
     if not standing or standing[-1] != withdrawn:
         now = standing[-1] if standing else "no release"

@@ -129,7 +129,8 @@ def rejection(record: r.Record) -> Rejected | None:
         value = getattr(record, name)
         if value is not None and not _is_uuid(value):
             return Rejected(
-                "malformed-id", f"{name} is {value!r}, not a UUID; mend the producer and send it again."
+                "malformed-id",
+                f"{name} is {value!r}, no UUID in its usual form; mend the producer and send it again.",
             )
     try:
         if "\\u0000" in json.dumps(record.to_avro(), default=str, allow_nan=False):
@@ -237,8 +238,8 @@ def _of(events: Sequence[Event[Any]], kind: type[R]) -> list[R]:
 
 
 def _is_uuid(text: str) -> bool:
+    """In the form that PostgreSQL gives it back in: by any other a row would not be found again."""
     try:
-        uuid.UUID(text)
+        return str(uuid.UUID(text)) == text
     except ValueError:
         return False
-    return True

@@ -4,9 +4,10 @@ transaction."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 from andon_chassis.events import Event, deterministic_id, event, station_key
 from andon_chassis.telemetry import span
@@ -180,6 +181,14 @@ def _imported(
         raise invalid(
             "context-missing", f"Label of {row['capture_id']} has an image but no context; give both."
         )
+    context, image = described["context"], described["image"]
+    flaws = _flaws(r.CaptureContext, context, "context") + _flaws(r.ImageRef, image, "image")
+    if flaws:
+        raise invalid(
+            "context-incomplete",
+            f"Label of {row['capture_id']}: {', '.join(flaws)} missing or wrong; give context and image"
+            " as in capture.recorded, null for what is not known.",
+        )
     class_name, good = row["class_name"], row["class_name"] == taxonomy.good_class
     if not good:
         reviews.judged_class(reviews.DEFECT, class_name, taxonomy)
@@ -189,8 +198,8 @@ def _imported(
             "label", row["capture_id"], class_name, approved_by, current["label_id"] if current else "first"
         ),
         capture_id=row["capture_id"],
-        context=r.CaptureContext.from_avro(described["context"]),
-        image=r.ImageRef.from_avro(described["image"]),
+        context=r.CaptureContext.from_avro(context),
+        image=r.ImageRef.from_avro(image),
         class_name=class_name,
         is_defect=not good,
         approved_by=approved_by,
@@ -198,6 +207,26 @@ def _imported(
         review_id=None,
         approved_at=now,
     )
+
+
+def _flaws(record: type, raw: Any, where: str) -> list[str]:
+    """What is missing, or no such value, in what somebody wrote for a record; its numbers count something."""
+    if not isinstance(raw, dict):
+        return [where]
+    flaws: list[str] = []
+    for name, kind in _fields(record).items():
+        if isinstance(kind, type) and is_dataclass(kind):
+            flaws += _flaws(kind, raw.get(name), f"{where}.{name}")
+        elif (
+            name not in raw or not isinstance(raw[name], kind) or (kind is int and not 0 <= raw[name] < 2**31)
+        ):
+            flaws.append(f"{where}.{name}")
+    return flaws
+
+
+@cache
+def _fields(record: type) -> dict[str, Any]:
+    return get_type_hints(record)
 
 
 def _label_event(label: r.LabelApproved) -> Event[Any]:

@@ -33,8 +33,8 @@ SELECT endpoint, count(*) FILTER (WHERE state = 'pending') AS pending,
 FROM deliveries WHERE state IN ('pending', 'stuck') GROUP BY endpoint
 """
 
-# Not what a later one of its part has overtaken: an old decision must not be the last that the plant hears. A lease says
-# that an attempt is under way, which may arrive.
+# Not what a later one of its part has overtaken: an old decision must not be the last that the plant hears. A lease
+# says that an attempt is under way, which may arrive.
 RELEASE = """
 UPDATE deliveries d SET state = 'pending', next_attempt_at = %(now)s, lease = NULL, settled_at = NULL,
        queued_at = %(now)s

@@ -84,12 +84,12 @@ def _moment(text: str | None, now: datetime) -> datetime:
         return now
     try:
         written = datetime.fromisoformat(text)
-        found_at = written.astimezone(UTC)
+        found_at = written.astimezone(UTC) if written.tzinfo else None
     except (ValueError, OverflowError) as error:  # in UTC it may lie before the year 1
         raise MalformedFinding(
             "found_at must be a time as in ISO 8601, 2026-01-31T07:30:00+01:00."
         ) from error
-    if written.tzinfo is None:
+    if found_at is None:
         raise MalformedFinding("found_at must say its time zone: 2026-01-31T07:30:00+01:00, or Z.")
     if found_at > now + FUTURE_TOLERANCE:
         raise MalformedFinding("found_at lies in the future. Is the sender's clock right?")

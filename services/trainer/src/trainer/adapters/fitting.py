@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from trainer.domain.calibration import Platt, fit_platt
 from trainer.domain.head import ClassHead, Head, Linear, fit_temperature
 from trainer.domain.metrics import auroc
+from trainer.domain.snapshot import SnapshotError
 from trainer.domain.split import folds
 
 STRENGTHS = (1e-3, 3e-3, 1e-2)
@@ -66,30 +67,35 @@ def _out_of_fold(
     weights: Weights,
     groups: Sequence[int],
     strength: float,
+    names: Sequence[str],
     count: int = FOLDS,
 ) -> npt.NDArray[np.float64]:
-    """Raw scores of each row by a head that has not seen the row's group."""
-    fold = np.array(folds(groups, count))
-    columns = 1 if len(np.unique(labels)) == 2 else len(np.unique(labels))
-    scores = np.zeros((len(labels), columns))
+    """Raw scores of each row by a head that has not seen the row's group; `names` are those of the labels.
+
+    Raises `SnapshotError` when a label has too few independent groups.
+    """
+    known = set(labels.tolist())
+    fold = np.array(folds(groups, count, labels.tolist()))
+    scores = np.zeros((len(labels), 1 if len(known) == 2 else len(known)))
     for number in range(count):
         held = fold == number
-        seen = np.unique(labels[~held])
         if not held.any():
             continue
-        if len(seen) != len(np.unique(labels)):
-            raise ValueError(
-                "a class occurs in too few independent groups to be validated; add images of other parts"
+        unseen = known - set(labels[~held].tolist())
+        if unseen:
+            raise SnapshotError(
+                f"too few independent parts show {' and '.join(names[label] for label in sorted(unseen))} to train on "
+                "some and check with others; add images of other parts"
             )
         scores[held] = _fit_linear(views[:, ~held], labels[~held], weights[~held], strength)(views[0, held])
     return scores
 
 
-def _best_strength(data: TrainingSet, labels: Labels) -> float:
+def _best_strength(data: TrainingSet, labels: Labels, names: Sequence[str]) -> float:
     """The regularisation with the best out-of-fold ranking, on unmirrored images to save time."""
 
     def quality(strength: float) -> float:
-        scores = _out_of_fold(data.views[:1], labels, data.weights, data.groups, strength, FEW_FOLDS)
+        scores = _out_of_fold(data.views[:1], labels, data.weights, data.groups, strength, names, FEW_FOLDS)
         if scores.shape[1] == 1:
             return auroc(scores[:, 0], labels == 1)
         return float((scores.argmax(axis=1) == labels).mean())
@@ -100,18 +106,26 @@ def _best_strength(data: TrainingSet, labels: Labels) -> float:
 def fit_head(data: TrainingSet, classes: tuple[str, ...]) -> tuple[Head, npt.NDArray[np.float64] | None]:
     """A head for `classes`, and the calibrated out-of-fold defect probabilities of the rows (None without good parts).
 
-    Calibration uses out-of-fold scores, so validation rows stay untouched until the metrics.
+    Calibration uses out-of-fold scores, so validation rows stay untouched until the metrics. Rows of other classes are
+    defects like all others, but say nothing about which class it is. Raises `SnapshotError`.
     """
     defect, calibration, probabilities = None, None, None
     if not data.is_defect.all() and data.is_defect.any():
         labels = data.is_defect.astype(np.int_)
-        strength = _best_strength(data, labels)
-        scores = _out_of_fold(data.views, labels, data.weights, data.groups, strength)[:, 0]
+        names = ("no defect", "a defect")
+        strength = _best_strength(data, labels, names)
+        scores = _out_of_fold(data.views, labels, data.weights, data.groups, strength, names)[:, 0]
         calibration = fit_platt(scores, data.is_defect, data.weights)
         probabilities = calibration(scores)
         defect = _fit_linear(data.views, labels, data.weights, strength)
-    class_head = _fit_classes(data.rows(data.is_defect), classes) if len(classes) > 1 else None
+    class_head = _fit_classes(_showing(data, classes), classes) if len(classes) > 1 else None
     return Head(classes, defect, calibration, class_head), probabilities
+
+
+def _showing(data: TrainingSet, classes: tuple[str, ...]) -> TrainingSet:
+    """The rows that show one of these classes, without the names of others."""
+    names = tuple(tuple(name for name in row if name in classes) for row in data.classes)
+    return replace(data, classes=names).rows(np.array([bool(row) for row in names]))
 
 
 def _fit_classes(data: TrainingSet, classes: tuple[str, ...]) -> ClassHead:
@@ -122,8 +136,8 @@ def _fit_classes(data: TrainingSet, classes: tuple[str, ...]) -> ClassHead:
 
 def _fit_softmax(data: TrainingSet, classes: tuple[str, ...]) -> ClassHead:
     labels = np.array([classes.index(names[0]) for names in data.classes])
-    strength = _best_strength(data, labels)
-    scores = _two_columns(_out_of_fold(data.views, labels, data.weights, data.groups, strength))
+    strength = _best_strength(data, labels, classes)
+    scores = _two_columns(_out_of_fold(data.views, labels, data.weights, data.groups, strength, classes))
     linear = _fit_linear(data.views, labels, data.weights, strength)
     if len(linear.weights) == 1:
         # scikit-learn keeps one column for two classes; softmax over (-s/2, s/2) is the same probability.
@@ -141,16 +155,16 @@ def _fit_sigmoids(data: TrainingSet, classes: tuple[str, ...]) -> ClassHead:
     columns, calibrations = [], []
     for name in classes:
         labels = np.array([int(name in names) for names in data.classes])
-        if labels.all() or not labels.any():
-            # A class that every defective part shows has nothing to be told apart from.
-            certain = 10.0 if labels.all() else -10.0
+        if len({group for group, shows in zip(data.groups, labels, strict=True) if not shows}) < 2:
+            # A class that (nearly) every defective part shows has nothing to be told apart from.
             columns.append(
-                Linear(np.zeros((1, data.views.shape[-1]), np.float32), np.full(1, certain, np.float32))
+                Linear(np.zeros((1, data.views.shape[-1]), np.float32), np.full(1, 10.0, np.float32))
             )
             calibrations.append(Platt(1.0, 0.0))
             continue
         strength = STRENGTHS[1]
-        scores = _out_of_fold(data.views[:1], labels, data.weights, data.groups, strength)[:, 0]
+        told = (f"defects other than {name}", name)
+        scores = _out_of_fold(data.views[:1], labels, data.weights, data.groups, strength, told)[:, 0]
         columns.append(_fit_linear(data.views, labels, data.weights, strength))
         calibrations.append(fit_platt(scores, labels == 1))
     linear = Linear(np.vstack([c.weights for c in columns]), np.concatenate([c.bias for c in columns]))

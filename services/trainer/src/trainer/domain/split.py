@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 
 from trainer.domain.snapshot import TRAIN, VALIDATION, Row
 
@@ -40,11 +40,14 @@ def grouped_split(
     """`train` or `validation` for each row; a group is never divided and about `share` of each stratum is validation.
 
     Groups are taken in an order that looks random but depends only on `seed`. A group that would alone make up a tenth
-    of validation goes to training: validation has to hold many independent parts, or its figures mean little.
+    of validation goes to training: validation has to hold many independent parts, or its figures mean little. So does
+    the only group of a stratum: what nothing was learned of cannot be validated either.
     """
     members: dict[int, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
+    spread: dict[Hashable, set[int]] = defaultdict(set)
+    for index, (group, stratum) in enumerate(zip(groups, strata, strict=True)):
         members[group].append(index)
+        spread[stratum].add(group)
     wanted: dict[Hashable, float] = defaultdict(float)
     for stratum in strata:
         wanted[stratum] += share
@@ -53,7 +56,8 @@ def grouped_split(
     largest = max(4.0, share * len(groups) / 10)
     for group in order:
         gain = sum(min(1.0, max(-1.0, wanted[strata[index]])) for index in members[group])
-        if gain <= 0 or len(members[group]) > largest:
+        is_only = any(len(spread[strata[index]]) < 2 for index in members[group])
+        if gain <= 0 or is_only or len(members[group]) > largest:
             continue
         for index in members[group]:
             parts[index] = VALIDATION
@@ -61,8 +65,11 @@ def grouped_split(
     return parts
 
 
-def folds(groups: Sequence[int], count: int) -> list[int]:
-    """A fold number, 0 to `count` - 1, for each row; groups stay whole and folds are about equally large."""
+def folds(groups: Sequence[int], count: int, labels: Sequence[int] = ()) -> list[int]:
+    """A fold number, 0 to `count` - 1, for each row; groups stay whole and folds are about equally large.
+
+    A label with two groups or more is in two folds at least, so that without any fold there is something of it left.
+    """
     sizes: dict[int, int] = defaultdict(int)
     for group in groups:
         sizes[group] += 1
@@ -73,7 +80,34 @@ def folds(groups: Sequence[int], count: int) -> list[int]:
         fold = filled.index(min(filled))
         fold_of[group] = fold
         filled[fold] += sizes[group]
+    _spread(fold_of, sizes, _groups_of(groups, labels), count)
     return [fold_of[group] for group in groups]
+
+
+def _groups_of(groups: Sequence[int], labels: Sequence[int]) -> list[set[int]]:
+    """The groups of each label that has several."""
+    own: dict[int, set[int]] = defaultdict(set)
+    for group, label in zip(groups, labels, strict=False):
+        own[label].add(group)
+    return [members for members in own.values() if len(members) > 1]
+
+
+def _spread(fold_of: dict[int, int], sizes: Mapping[int, int], labels: list[set[int]], count: int) -> None:
+    """Move the smallest group of each label whose groups all came into one fold."""
+    for members in labels:
+        moved = min(members, key=lambda group: (sizes[group], group))
+        concerned = [other for other in labels if moved in other]
+        for fold in range(count):
+            if all(len({fold_of[group] for group in other}) > 1 for other in concerned):
+                break
+            fold_of[moved] = fold
+
+
+def independent_images(rows: Sequence[Row], groups: Sequence[int]) -> dict[str, int]:
+    """How many groups show each defect class: images of one part count once."""
+    pairs = [(row, group) for row, group in zip(rows, groups, strict=True) if row.is_defect]
+    seen = {(name, group) for row, group in pairs for name in row.classes}
+    return dict(Counter(name for name, _ in seen))
 
 
 def check_no_leak(parts: Sequence[str], groups: Sequence[int]) -> None:
