@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -109,6 +112,82 @@ def test_bomb_is_refused_from_its_header_alone() -> None:
     bomb = png_claiming(60_000, 60_000, zlib.compress(bytes(1_000_000)))
     assert refusal(bomb) == "too-many-pixels"
     assert refusal(png_claiming(1_000_000, 10)) == "too-many-pixels"
+
+
+SHORT, LONG, SLONG, LONG8 = 3, 4, 9, 16
+TIFF_TAGS = {  # a grey image of 8 x 8 pixels in one strip
+    256: (LONG, 8),
+    257: (LONG, 8),
+    258: (SHORT, 8),
+    259: (SHORT, 1),
+    262: (SHORT, 1),
+    273: (LONG, 0),
+    277: (SHORT, 1),
+    278: (LONG, 8),
+    279: (LONG, 64),
+}
+
+
+def tiff(*changes: tuple[int, int, int], first: tuple[int, int, int] | None = None) -> bytes:
+    """A TIFF file; each change is (tag, type, value), `first` an entry before all others."""
+    entries = [(tag, *said) for tag, said in {**TIFF_TAGS, **{t: (k, v) for t, k, v in changes}}.items()]
+    entries = sorted(entries) if first is None else [first, *sorted(entries)]
+    pixels_at = 8 + 2 + 12 * len(entries) + 4
+    directory = struct.pack("<H", len(entries))
+    for tag, kind, value in entries:
+        directory += struct.pack("<HHII", tag, kind, 1, pixels_at if tag in (273, 324) else value)
+    return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0) + bytes(range(64))
+
+
+def sniff_refusal(data: bytes) -> str:
+    """Refused by the header alone: the decoder refuses some of these too, after it has taken the memory."""
+    with pytest.raises(ImageRefused) as caught:
+        sniff_image(data)
+    return caught.value.reason
+
+
+def test_a_tiff_by_hand_decodes() -> None:
+    assert decode_image(tiff()).pixels.tobytes() == bytes(range(64))
+
+
+@pytest.mark.parametrize("kind", [SHORT, LONG])
+def test_a_tiff_that_says_its_size_twice_is_damaged(kind: int) -> None:
+    """libtiff believes the first of two equal tags."""
+    assert sniff_refusal(tiff(first=(256, kind, 60_000))) == "damaged"
+
+
+@pytest.mark.parametrize("kind", [SLONG, LONG8, 0, 99])
+@pytest.mark.parametrize("tag", [256, 257, 273, 277, 279])
+def test_a_tiff_tag_of_a_type_that_only_the_decoder_takes_is_damaged(tag: int, kind: int) -> None:
+    assert sniff_refusal(tiff((tag, kind, 1))) == "damaged"
+    assert sniff_refusal(tiff(first=(tag, kind, 60_000))) == "damaged"
+
+
+def test_a_tiff_tile_is_not_the_bomb_that_the_image_is_not() -> None:
+    assert sniff_refusal(tiff((322, LONG, 30_000), (323, LONG, 30_000))) == "damaged"
+    assert sniff_image(tiff((322, LONG, 256), (323, LONG, 256))).pixels == 64
+
+
+def test_the_decoder_has_a_limit_of_its_own() -> None:
+    """For whatever the header check does not see. In a process of its own: OpenCV reads the limit when it is loaded."""
+    program = (
+        "import sys, andon_vision, cv2, numpy as np\n"
+        "image = np.frombuffer(sys.stdin.buffer.read(), np.uint8)\n"
+        "try: print(cv2.imdecode(image, cv2.IMREAD_UNCHANGED))\n"
+        "except cv2.error as error: print('pixels' in str(error).lower())\n"
+    )
+    environment = {n: v for n, v in os.environ.items() if not n.startswith(("OPENCV_", "ANDON_"))}
+
+    def run(pixels: int, **said: str) -> bytes:
+        bomb = png_claiming(1000, pixels // 1000, zlib.compress(bytes(1000)))
+        command = [sys.executable, "-c", program]
+        return subprocess.run(
+            command, input=bomb, env={**environment, **said}, capture_output=True, check=True
+        ).stdout.strip()
+
+    assert run(50_001_000) == b"True"
+    assert run(1_001_000, ANDON_MAX_IMAGE_PIXELS="1_000_000") == b"True"
+    assert run(1_001_000) != b"True"
 
 
 def test_limits_are_inclusive(scene: Grey) -> None:

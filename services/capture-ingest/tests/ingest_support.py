@@ -96,6 +96,8 @@ def plant(
     stop = threading.Event()
     thread = threading.Thread(target=made.admission.run, args=(stop,))
     thread.start()
+    while "admission" in made.health.is_ready().parts:
+        threading.Event().wait(0.001)
     try:
         yield made
     finally:

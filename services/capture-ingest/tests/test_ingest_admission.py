@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from andon_chassis.consuming import Batching
 from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.events import Event, deterministic_id
 from andon_chassis.objects import MemoryObjectStore
 from andon_events.records import CaptureRecorded, ObjectRef
 from capture_ingest.adapters.memory import MemoryLedger
-from capture_ingest.handlers import Receipt, Submission
+from capture_ingest.handlers import AdmissionSettings, Receipt, Submission
 from capture_ingest.ports import Filed, StationDefaults
 from ingest_support import Plant, bomb, metadata, plant, png
 
@@ -138,6 +139,35 @@ def test_a_station_keeps_its_order_and_holds_up_no_other() -> None:
         assert [r.trigger_id for r in made.recorded] == ["c", "a", "b"]
 
 
+class PatienceCounted(Batching):
+    """Counts how often a batch was waited for."""
+
+    def patience_s(self, last: int) -> float:
+        counted.append(last)
+        return super().patience_s(last)
+
+
+counted: list[int] = []
+
+
+def test_one_that_waits_for_a_slow_one_is_not_looked_at_in_a_loop() -> None:
+    store = SlowStore(png(1))
+    with plant(store) as made:
+        made.admission._settings = AdmissionSettings(PatienceCounted(200, 0.001), 4)
+        slow = made.admission.submit(Submission(png(1), metadata("a"), "http"))
+        behind = made.admission.submit(Submission(png(2), metadata("b"), "http"))
+        while not store.objects:
+            threading.Event().wait(0.001)
+        counted.clear()
+        for _ in range(3):  # turns of the filing thread
+            turned = made.health._beats["admission"]
+            while made.health._beats["admission"] == turned:
+                threading.Event().wait(0.001)
+        assert counted == []
+        store.go.set()
+        assert slow.result(5).created and behind.result(5).created
+
+
 def test_a_refused_image_does_not_block_those_behind_it() -> None:
     with plant() as made:
         refused = made.admission.submit(Submission(b"no image", metadata("a"), "http"))
@@ -215,3 +245,52 @@ def test_many_senders_of_the_same_captures_leave_each_once(plant: Plant) -> None
     for thread in threads:
         thread.join(20)
     assert sorted(r.trigger_id for r in plant.recorded) == sorted(str(n) for n in range(25))
+
+
+def test_nothing_is_taken_before_somebody_files_it() -> None:
+    """HTTP is up before the database is; an upload would be stored and then wait for ever."""
+    made = Plant(MemoryObjectStore(), MemoryLedger(), AdmissionSettings(Batching(200, 0.001), 4))
+    early = made.admission.submit(Submission(png(), metadata("early"), "http"))
+    assert isinstance(early.exception(0), Unavailable)
+    assert made.store.objects == {} and "admission" in made.health.is_ready().parts
+
+
+class BrokenLedger(MemoryLedger):
+    """A deploy came before its schemas."""
+
+    def file(self, captures: Sequence[Event[CaptureRecorded]]) -> list[Filed]:
+        raise Invalid("schema-not-registered", "Run `python -m andon_chassis.admin ensure`.")
+
+
+def test_a_fault_of_the_service_is_not_told_as_the_images() -> None:
+    """A camera throws away what was refused."""
+    made = Plant(MemoryObjectStore(), BrokenLedger(), AdmissionSettings(Batching(200, 0.001), 4))
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            made.admission.run(threading.Event())
+        except Invalid as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while "admission" in made.health.is_ready().parts:
+        threading.Event().wait(0.001)
+    answer = made.admission.submit(Submission(png(), metadata("a"), "mqtt"))
+    assert isinstance(answer.exception(5), Unavailable)
+    thread.join(10)
+    assert not thread.is_alive() and ended  # the process ends, to be seen
+    late = made.admission.submit(Submission(png(), metadata("b"), "mqtt"))
+    assert isinstance(late.exception(5), Unavailable)
+
+
+class BrokenStore(MemoryObjectStore):
+    def put(self, bucket: str, data: bytes, media_type: str) -> ObjectRef:
+        raise LookupError("a bug")
+
+
+def test_a_bug_while_storing_is_not_told_as_the_images_either() -> None:
+    with plant(BrokenStore()) as made:
+        answer = made.admission.submit(Submission(png(), metadata("a"), "http"))
+        assert isinstance(answer.exception(5), Unavailable)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+from andon_chassis import telemetry
 from andon_chassis.errors import Unavailable
 from capture_ingest.adapters import folder as folder_module
 from capture_ingest.adapters.folder import FolderSettings, WatchedFolder
 from capture_ingest.adapters.memory import MemoryLedger
+from capture_ingest.handlers import Receipt, Submission
 from ingest_support import Plant, metadata, plant, png
 
 
@@ -180,6 +185,223 @@ def test_the_claims_of_the_dead_are_adopted_and_those_of_the_living_are_not(
         assert watch(plant, tmp_path, instance="other").look() == 0
     assert watch(plant, tmp_path, instance="other").look() == 1
     assert len(plant.recorded) == 1
+
+
+@pytest.mark.parametrize("name", ["..", "n" * 300 + ".png", "a\0b.png", "tief/bild.png"])
+def test_a_row_that_names_no_file_is_refused_and_ends_nothing(
+    plant: Plant, tmp_path: Path, name: str
+) -> None:
+    drop(tmp_path / "0.png", png(0))
+    write_index(tmp_path, [(name, "t1"), ("0.png", "t0")])
+    assert watch(plant, tmp_path).look() == 1
+    answers = [(r["image"], r.get("reason", r["status"])) for r in results(tmp_path, "refused")]
+    assert answers == [(name, "invalid-index"), ("0.png", "recorded")]
+
+
+def test_a_long_name_of_many_bytes_can_be_put_away(plant: Plant, tmp_path: Path) -> None:
+    drop_pair(tmp_path, "検" * 80, 1)
+    assert watch(plant, tmp_path).look() == 1
+    assert len(results(tmp_path, "processed")) == 1
+
+
+def test_a_place_that_somebody_removed_is_made_again(plant: Plant, tmp_path: Path) -> None:
+    watched = watch(plant, tmp_path)
+    watched.look()
+    (tmp_path / "processed").rmdir()
+    drop_pair(tmp_path, "p1", 1)
+    assert watched.look() == 1 and len(results(tmp_path, "processed")) == 1
+
+
+class Trouble:
+    """Makes a method of Path fail for some file names."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, error: int) -> None:
+        self.names: set[str] = set()
+        works = getattr(Path, method)
+
+        def fails(path: Path, *args: Any) -> Any:
+            if path.name in self.names:
+                raise OSError(error, os.strerror(error), str(path))
+            return works(path, *args)
+
+        monkeypatch.setattr(Path, method, fails)
+
+
+@pytest.mark.parametrize("name", ["held.png", "held.json"])
+def test_a_file_that_another_program_holds_is_waited_for(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    trouble = Trouble(monkeypatch, "read_bytes", errno.EACCES)
+    trouble.names = {name}
+    drop_pair(tmp_path, "held", 1)
+    drop_pair(tmp_path, "other", 2)
+    watched = watch(plant, tmp_path)
+    assert watched.look() == 1
+    assert [r.trigger_id for r in plant.recorded] == ["other"]
+    assert folder_module.STUCK._value.get() == 1
+    trouble.names = set()
+    assert watched.look() == 1
+    assert [r.trigger_id for r in plant.recorded] == ["other", "held"]
+    assert folder_module.STUCK._value.get() == 0 and results(tmp_path, "refused") == []
+
+
+def test_a_file_nobody_may_read_is_refused_in_the_end(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Trouble(monkeypatch, "read_bytes", errno.EACCES).names = {"secret.png"}
+    drop(tmp_path / "secret.png", png(1))
+    drop(tmp_path / "0.png", png(0))
+    write_index(tmp_path, [("secret.png", "t1"), ("0.png", "t0")])
+    assert watch(plant, tmp_path, orphan_s=0.0).look() == 1
+    answers = {r["image"]: r.get("reason", r["status"]) for r in results(tmp_path, "refused")}
+    assert answers == {"secret.png": "unreadable-file", "0.png": "recorded"}
+    assert len(list((tmp_path / "refused").rglob("secret.png"))) == 1
+
+
+def test_a_sidecar_that_is_a_folder_is_refused_at_once(plant: Plant, tmp_path: Path) -> None:
+    drop(tmp_path / "p.png", png(1))
+    (tmp_path / "p.json").mkdir()
+    os.utime(tmp_path / "p.json", (0, 0))
+    assert watch(plant, tmp_path).look() == 1
+    assert [r["reason"] for r in results(tmp_path, "refused")] == ["unreadable-file"]
+
+
+def test_a_share_that_does_not_answer_condemns_no_file(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble = Trouble(monkeypatch, "read_bytes", errno.EIO)
+    trouble.names = {"p1.png", folder_module.LOCK}
+    drop_pair(tmp_path, "p1", 1)
+    watched = watch(plant, tmp_path, orphan_s=0.0)
+    assert watched.look() == 0
+    assert results(tmp_path, "refused") == []
+    trouble.names = set()
+    assert watched.look() == 1 and len(plant.recorded) == 1
+
+
+def test_a_file_that_cannot_be_moved_holds_up_no_other(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble = Trouble(monkeypatch, "rename", errno.EBUSY)
+    trouble.names = {"a.png"}
+    drop_pair(tmp_path, "a", 1)
+    drop_pair(tmp_path, "b", 2)
+    watched = watch(plant, tmp_path)
+    assert watched.look() == 1
+    assert inbox(tmp_path) == ["a.json", "a.png"]
+    trouble.names = set()
+    assert watched.look() == 1 and len(plant.recorded) == 2
+
+
+def eventually(what: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if what():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError("it never came true")
+
+
+def test_a_share_that_goes_away_ends_nothing_and_is_taken_up_again(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble = Trouble(monkeypatch, "iterdir", errno.ESTALE)
+    unavailable = telemetry.UNAVAILABLE.labels("watched folder")
+    settings = FolderSettings(root=tmp_path, instance="one", every_s=0.01)
+    watched = WatchedFolder(settings, plant.admission, plant.health)
+    stop = threading.Event()
+    thread = threading.Thread(target=watched.run, args=(stop,))
+    thread.start()
+    try:
+        drop_pair(tmp_path, "before", 1)
+        eventually(lambda: len(plant.recorded) == 1)
+        trouble.names = {folder_module.CLAIMED}
+        eventually(lambda: bool(unavailable._value.get() == 1))
+        drop_pair(tmp_path, "after", 2)
+        trouble.names = set()
+        eventually(lambda: len(plant.recorded) == 2)
+        assert thread.is_alive()
+        eventually(lambda: bool(unavailable._value.get() == 0))
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+@pytest.mark.parametrize("written", [b"", b"image,line,station\n"])
+def test_an_index_that_is_not_flushed_yet_is_left_to_its_writer(
+    plant: Plant, tmp_path: Path, written: bytes
+) -> None:
+    drop(tmp_path / "a.png", png(1))
+    drop(tmp_path / "lot.index.csv", written, age_s=5.0)
+    watched = watch(plant, tmp_path)
+    assert watched.look() == 0
+    assert "lot.index.csv" in inbox(tmp_path)
+    write_index(tmp_path, [("a.png", "t1")], age_s=5.0)
+    assert watched.look() == 1
+    assert [r.trigger_id for r in plant.recorded] == ["t1"]
+
+
+def test_an_index_that_stays_empty_is_put_aside_and_not_deleted(plant: Plant, tmp_path: Path) -> None:
+    drop(tmp_path / "lot.index.csv", b"image,line,station\n")
+    assert watch(plant, tmp_path).look() == 1
+    assert [r["reason"] for r in results(tmp_path, "refused")] == ["empty-index"]
+    assert len(list((tmp_path / "refused").rglob("lot.index.csv"))) == 1
+
+
+def test_a_claim_is_only_swept_away_when_it_holds_nothing(plant: Plant, tmp_path: Path) -> None:
+    watched = watch(plant, tmp_path)
+    mine = tmp_path / ".claimed" / "one"
+    (mine / "came-to-nothing" / "L1").mkdir(parents=True)
+    drop(mine / "odd" / "p1.json", b"{}")
+    assert watched.look() == 1
+    assert [r["reason"] for r in results(tmp_path, "refused")] == ["no-image"]
+    assert len(list((tmp_path / "refused").rglob("p1.json"))) == 1
+    assert [p.name for p in mine.iterdir()] == [folder_module.LOCK]
+
+
+class CountingAdmission:
+    """Counts the images that it was given and nobody has asked for the answer of."""
+
+    def __init__(self) -> None:
+        self.held = self.most_held = 0
+
+    def submit(self, submission: Submission) -> Future[Receipt]:
+        self.held += 1
+        self.most_held = max(self.most_held, self.held)
+        admission = self
+
+        class Answer(Future[Receipt]):
+            def result(self, timeout: float | None = None) -> Receipt:
+                admission.held -= 1
+                return Receipt("id", "sha", True, (), ())
+
+        return Answer()
+
+
+def test_a_long_index_is_not_read_into_memory_as_a_whole(plant: Plant, tmp_path: Path) -> None:
+    admission: Any = CountingAdmission()
+    for n in range(20):
+        drop(tmp_path / f"{n}.png", png(n))
+    write_index(tmp_path, [(f"{n}.png", f"t{n}") for n in range(20)])
+    watched = WatchedFolder(FolderSettings(root=tmp_path, instance="one", most=4), admission, plant.health)
+    with watched.open():
+        assert watched.look() == 1
+    assert len(results(tmp_path, "processed")) == 20
+    assert admission.most_held == 4
+
+
+def test_a_long_index_stops_where_a_dependency_is_away(tmp_path: Path) -> None:
+    class AwayLedger(MemoryLedger):
+        def file(self, captures: Sequence[Any]) -> Any:
+            self.transactions.append(len(captures))
+            raise Unavailable("postgresql", "connection refused")
+
+    ledger = AwayLedger()
+    for n in range(20):
+        drop(tmp_path / f"{n}.png", png(n))
+    write_index(tmp_path, [(f"{n}.png", f"t{n}") for n in range(20)])
+    with plant(ledger=ledger) as made:
+        assert watch(made, tmp_path, most=4).look() == 0
+    assert sum(ledger.transactions) == 4
 
 
 class Killed(BaseException):

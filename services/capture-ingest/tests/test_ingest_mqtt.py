@@ -6,15 +6,18 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from andon_chassis import telemetry
 from andon_chassis.errors import Unavailable
 from andon_chassis.events import Event
 from andon_events.records import CaptureRecorded
 from capture_ingest.adapters.memory import MemoryLedger
 from capture_ingest.adapters.mqtt import MqttIntake, MqttSettings
+from capture_ingest.handlers import Receipt, Submission
 from capture_ingest.ports import Filed
 from ingest_support import Plant, metadata, plant, png
 from paho.mqtt import client as mqtt
@@ -183,3 +186,71 @@ def test_a_dependency_that_comes_back_is_waited_for(
         ledger.away = False
         assert camera.answer()["status"] == "recorded"
         eventually(lambda: taking.open_messages() == 0)
+
+
+class AwayAdmission:
+    """While the object store is away; answers at once."""
+
+    attempts = 0
+
+    def submit(self, submission: Submission) -> Future[Receipt]:
+        self.attempts += 1
+        answer: Future[Receipt] = Future()
+        answer.set_exception(Unavailable("object store", "connection refused"))
+        return answer
+
+
+def alone(admission: Any, plant: Plant) -> MqttIntake:
+    """An intake whose broker is never there."""
+    return MqttIntake(MqttSettings("mqtt://127.0.0.1:1"), admission, plant.health)
+
+
+def delivered(to: MqttIntake, number: int, topic: str = "andon/L1/S1/capture") -> None:
+    """What the client does when a message arrives."""
+    message = mqtt.MQTTMessage(mid=number, topic=topic.encode())
+    message.payload = png(number)
+    to._on_message(to._client, None, message)
+
+
+def timers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_a_lost_connection_ends_the_attempts_of_its_messages(plant: Plant) -> None:
+    """They come again, and with each flap of the line there would be as many images more in memory."""
+    admission = AwayAdmission()
+    made = alone(admission, plant)
+    for number in range(3):
+        delivered(made, number)
+    eventually(lambda: admission.attempts >= 6)
+    made._on_disconnect(made._client, None, None, "lost", None)
+    eventually(lambda: not timers())
+    assert made.open_messages() == 0
+    delivered(made, 1)  # on the next connection
+    assert made.open_messages() == 1 and timers()
+    made._drop_open()
+    eventually(lambda: not timers())
+
+
+def test_a_topic_that_names_no_station_is_refused_and_ends_nothing(plant: Plant) -> None:
+    made = alone(plant.admission, plant)
+    delivered(made, 1, "elsewhere")
+    eventually(lambda: made.open_messages() == 0)
+    assert plant.recorded == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_client_whose_thread_has_died_is_noticed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*args: Any, **named: Any) -> None:
+        raise LookupError("a bug in a callback")
+
+    monkeypatch.setattr(mqtt.Client, "loop_forever", dies)
+    with pytest.raises(RuntimeError, match="thread has ended") as caught:
+        alone(plant.admission, plant).run(threading.Event())
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+def test_the_broker_counts_as_unavailable_until_the_subscription_stands(plant: Plant) -> None:
+    telemetry.UNAVAILABLE.labels("mqtt broker").set(0)
+    alone(plant.admission, plant)._check()
+    assert telemetry.UNAVAILABLE.labels("mqtt broker")._value.get() == 1

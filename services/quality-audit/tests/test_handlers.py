@@ -18,9 +18,11 @@ from andon_chassis.events import Event, Outcome, Rejected, deterministic_id, eve
 from andon_chassis.objects import IMAGES, MemoryObjectStore
 from andon_events import records as r
 from andon_vision import DEFAULT_LIMITS, sniff_image
+from prometheus_client import REGISTRY
 from quality_audit.adapters.images import StoredImages
 from quality_audit.adapters.stations import Stations
 from quality_audit.adapters.vision import looker
+from quality_audit.domain import station as station_module
 from quality_audit.domain.limits import ABSOLUTE, LearningSettings
 from quality_audit.handlers import Auditor, MemorySettings
 
@@ -108,6 +110,11 @@ class Plant:
         """A new process that reads back what was published."""
         self.auditor = self._auditor()
         self.auditor.restore(0, self.published[-SETTINGS.events :])
+
+    def knows(self, data: bytes, station: str = "S1") -> bool:
+        """Whether these bytes are remembered of a station."""
+        (audited,) = self.audit(self.capture(data, str(uuid.uuid4()), station=station))
+        return audited.duplicate_of is not None
 
     def warm_up(self, count: int = 40, station: str = "S1", variant: str | None = None) -> None:
         first = 1000 if variant is None else 5000
@@ -382,3 +389,86 @@ def test_a_forgotten_partition_leaves_nothing_behind(plant: Plant) -> None:
     plant.auditor.restore(0, [])
     (again,) = plant.audit(plant.capture(data, str(uuid.UUID(int=1))))
     assert again.verdict == "accepted"
+
+
+def test_a_station_that_appeared_later_goes_with_the_partition_too(plant: Plant) -> None:
+    data = png(part(1))
+    plant.auditor.restore(0, [])
+    plant.audit(plant.capture(data, "t1"))
+    plant.auditor.forget(0)
+    plant.auditor.restore(0, [])
+    assert not plant.knows(data)
+
+
+def test_a_station_goes_at_the_latest_with_the_last_partition_it_may_lie_on(plant: Plant) -> None:
+    data = png(part(1))
+    for number in (0, 1):
+        plant.auditor.restore(number, [])
+    plant.audit(plant.capture(data, "t1"))
+    plant.auditor.forget(0)
+    assert plant.knows(data)  # no event says where it lies: it may be the other one
+    plant.auditor.forget(1)
+    plant.auditor.restore(1, [])
+    assert not plant.knows(data)
+
+
+def test_a_batch_that_came_to_nothing_leaves_nothing_behind(plant: Plant) -> None:
+    plant.register("S2")
+    data = png(part(1))
+    for number in (0, 1):
+        plant.auditor.restore(number, [])
+    plant.audit(plant.capture(data, "t1"))
+    plant.audit(plant.capture(data, "t2", station="S2"))
+    plant.auditor.restore(1, [])  # the transaction of the last batch was aborted
+    assert plant.knows(data, "S1")
+    assert not plant.knows(data, "S2")
+
+
+def test_an_answer_that_was_published_twice_is_remembered_once(plant: Plant) -> None:
+    """A relay sends again what it had sent when it was killed, and there is no inbox here."""
+    first = plant.capture(png(part(1)))
+    plant.audit(first)
+    plant.audit(first)
+    plant.restart()
+    plant.audit(*(plant.capture(png(part(100 + n))) for n in range(SETTINGS.recent - 1)))
+    (twin,) = plant.audit(plant.capture(png(twin_noise(part(1)))))
+    assert twin.duplicate_of == first.data.capture_id
+
+
+def test_a_repeat_whose_answer_is_forgotten_within_its_batch_is_audited_again(plant: Plant) -> None:
+    known = plant.capture(png(part(1)))
+    plant.audit(known)
+    others = [plant.capture(png(part(100 + n))) for n in range(SETTINGS.recent)]
+    *_, again = plant.audit(*others, known)
+    assert (again.capture_id, again.verdict) == (known.data.capture_id, "accepted")
+
+
+def verdicts_counted(station: str) -> float:
+    """Rejected images of one label."""
+    line = station if station == "unregistered" else "L1"
+    labels = {"line": line, "station": station, "verdict": "rejected"}
+    return REGISTRY.get_sample_value("andon_audit_verdicts_total", labels) or 0.0
+
+
+def test_names_nobody_registered_leave_no_memory_and_share_a_label(plant: Plant) -> None:
+    before = verdicts_counted("unregistered")
+    audited = plant.audit(*(plant.capture(png(part(1)), station=f"invented-{n}") for n in range(5)))
+    assert all(a.reasons == ["unregistered-station"] for a in audited)
+    assert plant.auditor._stations == {}
+    assert verdicts_counted("unregistered") == before + 5
+    assert verdicts_counted("invented-0") == 0
+    plant.register("invented-0")
+    plant.restart()
+    assert plant.auditor._stations == {}  # as in the process that audited them
+    assert not plant.knows(png(part(1)), "invented-0")
+
+
+def test_a_serial_number_as_the_variant_does_not_fill_the_memory(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(station_module, "VARIANTS_MOST", 3)
+    plant.audit(*(plant.capture(png(part(n)), variant=f"serial-{n}") for n in range(6)))
+    plant.audit(plant.capture(png(part(7)), variant="serial-4"))
+    plant.audit(plant.capture(png(part(8)), variant="serial-6"))
+    (station,) = plant.auditor._stations.values()
+    assert list(station.memory._learners) == ["serial-5", "serial-4", "serial-6"]

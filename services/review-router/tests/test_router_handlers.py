@@ -13,8 +13,9 @@ from andon_chassis.testing import TRACEPARENT, recorded_spans
 from andon_events import records
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from review_router.adapters.memory import MemoryCases
-from review_router.handlers import Router
+from review_router.handlers import NOBODY, Router
 from review_router.replay import replay
 
 
@@ -344,3 +345,62 @@ def test_any_interleaving_gives_one_decision_and_a_chain_of_corrections(
         assert decisions[-1].kind != "route-to-reviewer", "after its deadline no capture waits for a person"
     for ruling in cases.rulings.values():
         assert replay(cases.cases[ruling.capture_id], ruling).same
+
+
+def decisions_counted(line: str, station: str) -> float:
+    labels = {"line": line, "station": station, "kind": "hold"}
+    return REGISTRY.get_sample_value("andon_dispositions_total", labels) or 0.0
+
+
+def deadlines_counted(line: str, station: str) -> float:
+    labels = {"line": line, "station": station}
+    return REGISTRY.get_sample_value("andon_deadlines_passed_total", labels) or 0.0
+
+
+def test_names_nobody_registered_share_a_label(world: Any, cases: MemoryCases) -> None:
+    held, overdue = decisions_counted(NOBODY, NOBODY), deadlines_counted(NOBODY, NOBODY)
+    tell(
+        world,
+        cases,
+        *(world.audited(n, "rejected", "unregistered-station", station=f"x{n}") for n in range(3)),
+    )
+    tell(world, cases, world.audited(4, station="x4"))
+    assert kinds(pass_time(world, cases, 30)) == [(1, "hold")]
+    assert decisions_counted(NOBODY, NOBODY) == held + 4
+    assert deadlines_counted(NOBODY, NOBODY) == overdue + 1
+    assert decisions_counted("line-a", "x0") == deadlines_counted("line-a", "x4") == 0
+
+
+def test_serial_numbers_in_the_wrong_field_do_not_fill_the_memory(world: Any) -> None:
+    found = {
+        world.rulebook.rules_for("line-a", station, f"serial-{n}", f"serial-{n}").digest
+        for n in range(50)
+        for station in ("cell-1", f"invented-{n}")
+    }
+    assert len(found) == 2
+    assert len(world.rulebook._snapshot.found) == 2
+
+
+SCOPE_FIELDS = ("line", "station", "part_number", "product_variant")
+SCOPE_PARTS = st.sampled_from([None, "a", "b"])
+SCOPES = st.tuples(SCOPE_PARTS, SCOPE_PARTS, SCOPE_PARTS, SCOPE_PARTS)
+
+
+@given(
+    published=st.sets(SCOPES, max_size=12), place=st.tuples(*[st.sampled_from("ab")] * 2, *[SCOPE_PARTS] * 2)
+)
+def test_the_most_specific_policy_that_fits_is_found(
+    new_world: Callable[[], Any], published: set[Any], place: Any
+) -> None:
+    world = new_world()
+    for scope in published:
+        world.publish_policy(repr(scope), records.Scope(**dict(zip(SCOPE_FIELDS, scope, strict=True))))
+    fitting = [
+        s for s in published if all(want in (None, given) for want, given in zip(s, place, strict=True))
+    ]
+    line, station, part, variant = range(4)
+    best = max(
+        fitting, key=lambda s: [s[i] is not None for i in (station, line, part, variant)], default=None
+    )
+    expected = "p1" if best is None else repr(best)
+    assert world.rulebook.rules_for(*place).policy.version == expected

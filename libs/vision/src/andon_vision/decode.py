@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from andon_vision.errors import DAMAGED, TOO_LARGE, TOO_MANY_PIXELS, ImageRefused
 from andon_vision.header import ImageHeader, sniff_image
+from andon_vision.opencv import DEFAULT_PIXELS, cv2
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -18,23 +18,12 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def _silence_decoder() -> None:
-    """The decoder would write a line to stderr for every bad file; the caller gets `ImageRefused` instead."""
-    if hasattr(cv2, "setLogLevel"):  # OpenCV 4, beside Triton's NumPy 1
-        cv2.setLogLevel(0)
-    else:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-_silence_decoder()
-
-
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
     """How much one image may cost: bytes of the file, pixels in all, pixels of the longer side."""
 
     max_bytes: int = 64 * 1024 * 1024
-    max_pixels: int = 50_000_000
+    max_pixels: int = DEFAULT_PIXELS
     max_side: int = 20_000
 
 

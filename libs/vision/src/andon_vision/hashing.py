@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from andon_vision.decode import Pixels
+from andon_vision.opencv import cv2
 
 _SIDE = 32
 _KEPT = 8

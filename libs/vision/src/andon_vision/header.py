@@ -233,7 +233,10 @@ def _sniff_bmp(view: memoryview) -> ImageHeader:
 _TIFF_TYPE: Final = {1: "B", 3: "H", 4: "I"}
 _WIDTH, _HEIGHT, _BITS = 256, 257, 258
 _STRIP_OFFSETS, _SAMPLES, _STRIP_BYTES = 273, 277, 279
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT = 324, 325, 339
+# Writers use tiles of 256 or 512 pixels even for a smaller image. A tile is decoded whole, so it may not be a bomb.
+_TILE_SPARE: Final = 1024
 _TIFF_TAGS: Final = frozenset(
     {
         _WIDTH,
@@ -242,6 +245,8 @@ _TIFF_TAGS: Final = frozenset(
         _STRIP_OFFSETS,
         _SAMPLES,
         _STRIP_BYTES,
+        _TILE_WIDTH,
+        _TILE_HEIGHT,
         _TILE_OFFSETS,
         _TILE_BYTES,
         _SAMPLE_FORMAT,
@@ -256,8 +261,10 @@ def _sniff_tiff(view: memoryview) -> ImageHeader:
     tags: dict[int, tuple[int, ...]] = {}
     for index in range(entries):
         tag, values = _tiff_entry(view, order, directory + 2 + 12 * index)
-        if values:
-            tags[tag] = values
+        if tag in tags:
+            # The decoder would believe one of them, and not necessarily the one that was checked.
+            raise _damaged(f"The TIFF directory has tag {tag} twice")
+        tags[tag] = values
     (next_directory,) = struct.unpack_from(f"{order}I", view, directory + 2 + 12 * entries)
     if next_directory:
         raise ImageRefused(
@@ -269,10 +276,13 @@ def _sniff_tiff(view: memoryview) -> ImageHeader:
 def _tiff_entry(view: memoryview, order: str, position: int) -> tuple[int, tuple[int, ...]]:
     """One directory entry as (tag, numbers); no numbers for tags that nobody asks for."""
     tag, kind, count = struct.unpack_from(f"{order}HHI", view, position)
-    if tag not in _TIFF_TAGS or kind not in _TIFF_TYPE:
+    if tag not in _TIFF_TAGS:
         return tag, ()
-    if count > _MAX_TIFF_SEGMENTS:
-        raise _damaged("A TIFF directory entry claims millions of values")
+    if kind not in _TIFF_TYPE:
+        # The decoder also takes signed and 64-bit numbers here: an entry must not count there and be unseen here.
+        raise _damaged(f"TIFF tag {tag} has type {kind}, which the standard does not provide for it")
+    if not 0 < count <= _MAX_TIFF_SEGMENTS:
+        raise _damaged(f"TIFF tag {tag} claims {count} values")
     code = _TIFF_TYPE[kind]
     size = struct.calcsize(code) * count
     where = position + 8
@@ -282,8 +292,12 @@ def _tiff_entry(view: memoryview, order: str, position: int) -> tuple[int, tuple
 
 
 def _tiff_header(tags: dict[int, tuple[int, ...]], size: int) -> ImageHeader:
-    if _WIDTH not in tags or _HEIGHT not in tags:
+    if len(tags.get(_WIDTH, ())) != 1 or len(tags.get(_HEIGHT, ())) != 1:
         raise _damaged("The TIFF directory has no image size")
+    (width,), (height,) = tags[_WIDTH], tags[_HEIGHT]
+    for tile, side in ((tags.get(_TILE_WIDTH), width), (tags.get(_TILE_HEIGHT), height)):
+        if tile is not None and max(tile) > side + _TILE_SPARE:
+            raise _damaged("The TIFF directory claims tiles far larger than the image")
     depth = max(tags.get(_BITS, (1,)))
     if depth > 16 or any(kind != 1 for kind in tags.get(_SAMPLE_FORMAT, (1,))):
         raise ImageRefused(UNSUPPORTED_FORMAT, "Only unsigned TIFF with 8 or 16 bits is accepted.")
@@ -296,4 +310,4 @@ def _tiff_header(tags: dict[int, tuple[int, ...]], size: int) -> ImageHeader:
     channels = tags.get(_SAMPLES, (1,))[0]
     if channels not in (1, 2, 3, 4):
         raise ImageRefused(UNSUPPORTED_FORMAT, f"A TIFF with {channels} samples per pixel is not accepted.")
-    return _checked(ImageHeader(TIFF, tags[_WIDTH][0], tags[_HEIGHT][0], channels, 16 if depth == 16 else 8))
+    return _checked(ImageHeader(TIFF, width, height, channels, 16 if depth == 16 else 8))

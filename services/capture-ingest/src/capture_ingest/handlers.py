@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -155,7 +156,8 @@ class Admission:
         self._changed = threading.Condition()
         self._waiting: list[_Ticket] = []
         self._last = 0
-        self._closed = False
+        self._closed = "it is still starting"
+        health.not_ready("admission", self._closed)
 
     def submit(self, submission: Submission) -> Future[Receipt]:
         """Take an image in. The future gives a Receipt, or raises Invalid (refused) or Unavailable (send
@@ -168,7 +170,7 @@ class Admission:
             return _failed(Invalid(error.reason, error.advice))
         with self._changed:
             if self._closed:
-                return _failed(Unavailable("capture-ingest", "it is being stopped"))
+                return _failed(Unavailable("capture-ingest", self._closed))
             self._waiting.append(ticket)
             # From here on nobody can cancel: the capture may be durable although its sender has gone.
             ticket.answer.set_running_or_notify_cancel()
@@ -194,11 +196,9 @@ class Admission:
             REFUSED.labels(ticket.submission.via, error.reason).inc()
             self._withdraw(ticket, Invalid(error.reason, error.advice))
         except Exception as error:
-            # Unavailable is the sender's to repeat. Anything else is a bug, and the sender must not wait for
-            # ever.
             if not isinstance(error, Unavailable):
                 log.error("admission.bug", exc_info=True, **trace_field(traceparent_of(ticket.span)))
-            self._withdraw(ticket, error)
+            self._withdraw(ticket, _not_the_images_fault(error))
         else:
             with self._changed:
                 ticket.capture = capture
@@ -243,7 +243,7 @@ class Admission:
         self._fail(ticket, error)
 
     @staticmethod
-    def _fail(ticket: _Ticket, error: BaseException) -> None:
+    def _fail(ticket: _Ticket, error: Exception) -> None:
         """Answer with an error, and let go of the image: the error's frames would keep it until a collection."""
         ticket.span.end()
         ticket.submission = replace(ticket.submission, data=b"")
@@ -252,21 +252,33 @@ class Admission:
     # --- filing thread ---
 
     def run(self, stop: threading.Event) -> None:
-        """File what has been stored, until stopped and until all that was taken has been answered."""
-        while not stop.is_set():
-            self._health.beat("admission")
-            self._turn(0.1)
-        deadline = time.monotonic() + DRAIN_S
-        # One idle turn more: a request that was being read when the stop came may still submit.
-        while (self._turn(0.1) or self._waiting) and time.monotonic() < deadline:
-            self._health.beat("admission")
+        """File what has been stored, until stopped and until all that was taken has been answered.
+
+        Nothing is taken before this runs: an upload that nobody files would be stored and wait for ever.
+        """
         with self._changed:
-            self._closed = True
+            self._closed = ""
+        self._health.ready("admission")
+        try:
+            while not stop.is_set():
+                self._health.beat("admission")
+                self._turn(0.1)
+            deadline = time.monotonic() + DRAIN_S
+            # One idle turn more: a request that was being read when the stop came may still submit.
+            while (self._turn(0.1) or self._waiting) and time.monotonic() < deadline:
+                self._health.beat("admission")
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Take nothing more, and answer what is left."""
+        with self._changed:
+            self._closed = "it is being stopped"
             left = list(self._waiting)
         self._uploads.shutdown(wait=True, cancel_futures=True)
         for ticket in left:
             if not ticket.answer.done():
-                self._withdraw(ticket, Unavailable("capture-ingest", "it is being stopped"))
+                self._withdraw(ticket, Unavailable("capture-ingest", self._closed))
         self._health.forget("admission")
 
     def _turn(self, timeout_s: float) -> int:
@@ -278,23 +290,26 @@ class Admission:
     def _next_batch(self, timeout_s: float) -> list[_Ticket]:
         """Stored tickets, in the order in which each station's arrived."""
         with self._changed:
-            if not self._changed.wait_for(lambda: any(t.capture for t in self._waiting), timeout_s):
+            if not self._changed.wait_for(lambda: any(self._free()), timeout_s):
                 return []
         time.sleep(self._settings.batching.patience_s(self._last))
-        batch: list[_Ticket] = []
-        rest: list[_Ticket] = []
-        blocked: set[tuple[str, str]] = set()
         with self._changed:
-            for ticket in self._waiting:
-                free = ticket.capture is not None and ticket.station not in blocked
-                if free and len(batch) < self._settings.batching.most:
-                    batch.append(ticket)
-                else:
-                    blocked.add(ticket.station)
-                    rest.append(ticket)
-            self._waiting = rest
+            batch = list(islice(self._free(), self._settings.batching.most))
+            taken = set(batch)
+            self._waiting = [ticket for ticket in self._waiting if ticket not in taken]
         self._last = len(batch)
         return batch
+
+    def _free(self) -> Iterator[_Ticket]:
+        """Stored tickets with nothing before them: one that is done waits for an earlier one of its station."""
+        blocked: set[tuple[str, str]] = set()
+        for ticket in self._waiting:
+            if ticket.station in blocked:
+                continue
+            if ticket.capture is None:
+                blocked.add(ticket.station)
+            else:
+                yield ticket
 
     def _file(self, batch: Sequence[_Ticket]) -> None:
         captures = [t.capture for t in batch if t.capture is not None]
@@ -304,7 +319,7 @@ class Admission:
             if not isinstance(error, Unavailable):
                 log.critical("admission.bug", exc_info=True)
             for ticket in batch:
-                self._fail(ticket, error)
+                self._fail(ticket, _not_the_images_fault(error))
             if not isinstance(error, Unavailable):
                 raise
             log.warning("admission.unavailable", dependency=error.dependency, detail=error.detail)
@@ -334,6 +349,15 @@ class Admission:
         sha256 = capture.image.object.sha256
         missing, ignored = tuple(capture.missing), ticket.metadata.ignored
         ticket.answer.set_result(Receipt(capture.capture_id, sha256, filed == "recorded", missing, ignored))
+
+
+def _not_the_images_fault(error: BaseException) -> Unavailable:
+    """What a sender is told of a failure here: to keep the image and send it again. An Invalid would let it go,
+    and that is only for an image that can never be taken; a schema nobody registered is no such thing.
+    """
+    if isinstance(error, Unavailable):
+        return error
+    return Unavailable("capture-ingest", f"it failed ({type(error).__name__}); its log says more")
 
 
 def _failed(error: Exception) -> Future[Receipt]:

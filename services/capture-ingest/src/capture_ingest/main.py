@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 from andon_chassis.consuming import Batching
-from andon_chassis.service import Service
+from andon_chassis.reference import ReferenceTable
+from andon_chassis.service import Loop, Service
 from andon_chassis.settings import ServiceSettings
 from andon_events import topics
 from andon_vision import DecodeLimits
@@ -16,6 +19,9 @@ from capture_ingest.adapters.mqtt import MqttIntake, MqttSettings
 from capture_ingest.adapters.stations import Stations
 from capture_ingest.api import UploadLimits, create_app
 from capture_ingest.handlers import Admission, AdmissionSettings
+
+STATIONS_WAIT_S = 10.0
+"""How long a start waits for the registered stations."""
 
 
 class Settings(ServiceSettings):
@@ -41,13 +47,33 @@ class Settings(ServiceSettings):
     mqtt_unacknowledged: int = 50
 
 
+def once_known(loaded: threading.Event, most_s: float, run: Loop) -> Loop:
+    """Run once the stations are known, or after a while without them.
+
+    Usually they are there in a moment, and then no capture lacks what its station would fill in. While Kafka is
+    away images are worth more: they are durable without it, and what is missing is named in them.
+    """
+
+    def wait_and_run(stop: threading.Event) -> None:
+        deadline = time.monotonic() + most_s
+        while not loaded.wait(0.05) and not stop.is_set() and time.monotonic() < deadline:
+            pass
+        run(stop)
+
+    return wait_and_run
+
+
 def main() -> int:
     """Run until SIGTERM; gives the exit status."""
     settings = Settings()
     service = Service(settings)
     database = service.database(Path(__file__).parent / "migrations")
     stations = Stations()
-    service.reference([topics.STATION_PUBLISHED.name], stations.apply)
+    # Not `service.reference`: every part would wait for it, and uploads with them, as long as Kafka is away.
+    reference = ReferenceTable(
+        service.bus, service.codec, [topics.STATION_PUBLISHED.name], stations.apply, service.health
+    )
+    service.component(reference.name, reference.run)
     admission = Admission(
         source=settings.service,
         objects=service.objects(),
@@ -60,7 +86,7 @@ def main() -> int:
             Batching(settings.admission_max, settings.admission_linger_ms / 1000), settings.upload_threads
         ),
     )
-    service.component("admission", admission.run)
+    service.component("admission", once_known(reference.loaded, STATIONS_WAIT_S, admission.run))
     if settings.folder is not None:
         folder = FolderSettings(
             root=settings.folder,

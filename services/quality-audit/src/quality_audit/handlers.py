@@ -2,12 +2,12 @@
 
 The memory of a station grows only here, image by image in the order of its partition, and is rebuilt from the
 events that went out. An image whose capture_id is remembered is a repeat of the same event and gets the same
-answer again.
+answer again. Stations nobody registered are measured and not remembered: anyone can invent names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,9 @@ from andon_vision import hash_from_hex, hash_to_hex
 from prometheus_client import Counter
 
 from quality_audit.domain.duplicates import LEAST_CORRELATION, Fingerprint, Seen, correlation
-from quality_audit.domain.limits import LearningSettings, Limits
+from quality_audit.domain.limits import ABSOLUTE, LearningSettings, Limits
 from quality_audit.domain.measures import measure
-from quality_audit.domain.station import StationMemory
+from quality_audit.domain.station import Standard, StationMemory
 from quality_audit.domain.verdict import (
     ACCEPTED,
     DUPLICATE,
@@ -37,6 +37,12 @@ from quality_audit.ports import Images, Look, Looker, StandardOf, UnreadableErro
 
 VERDICTS = Counter("andon_audit_verdicts_total", "Audited images", ["line", "station", "verdict"])
 REASONS = Counter("andon_audit_reasons_total", "Reasons to reject or doubt", ["line", "station", "reason"])
+
+NOBODY = "unregistered"
+"""Label of stations nobody registered: each invented name would be a time series."""
+
+KEPT_MOST = 10_000
+"""Versions of limits that are known to be stored; storing one again costs a request and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,11 @@ class _Station:
         self.fingerprints: dict[str, Fingerprint] = {}
 
     def remember(self, audited: r.CaptureAudited, fingerprint: Fingerprint | None) -> None:
+        """Take an image into account, once: a capture that came twice was audited twice, and both answers are
+        read back.
+        """
+        if audited.capture_id in self.audited:
+            return
         usable = audited.verdict != REJECTED
         seen = Seen(audited.capture_id, audited.image.object.sha256, _hash(audited), usable)
         forgotten = self.memory.remember(seen)
@@ -73,8 +84,7 @@ class _Station:
         if fingerprint is not None and usable:
             self.fingerprints[audited.capture_id] = fingerprint
         if audited.verdict == ACCEPTED:
-            variant = audited.context.product_variant
-            self.memory.learner(variant).accept(audited.capture_id, audited.measures)
+            self.memory.accept(audited.context.product_variant, audited.capture_id, audited.measures)
 
 
 class Auditor:
@@ -101,13 +111,16 @@ class Auditor:
         self._standard_of = standard_of
         self._settings = settings
         self._stations: dict[str, _Station] = {}
-        self._of_partition: dict[int, set[str]] = {}
+        self._partitions: set[int] = set()
+        self._may_lie_on: dict[str, set[int]] = {}
+        self._new: set[str] = set()
         self._kept: set[str] = set()
 
     # --- stream handler ---------------------------------------------------------------------------
 
     def handle(self, events: Sequence[Event[Any]]) -> Sequence[Outcome]:
         """Audit a batch; every capture gets a verdict. Raises Unavailable."""
+        self._new.clear()
         fresh = [e for e in events if self._answer(e.data) is None]
         fetched = dict(
             zip((e.id for e in fresh), self._images.fetch([e.data.image.object for e in fresh]), strict=True)
@@ -117,6 +130,8 @@ class Auditor:
     def _one(self, cause: Event[r.CaptureRecorded], data: bytes | Exception | None) -> Outcome:
         audited = self._answer(cause.data)
         if audited is None:
+            if data is None:  # known when the batch began, and forgotten for earlier images of it
+                (data,) = self._images.fetch([cause.data.image.object])
             if not isinstance(data, bytes | Invalid):
                 raise TypeError(f"nothing was fetched for {cause.id}: {data!r}")
             audited = self._audit(cause.data, data)
@@ -130,12 +145,11 @@ class Auditor:
 
     def _audit(self, capture: r.CaptureRecorded, data: bytes | Invalid) -> r.CaptureAudited:
         context = capture.context
-        station = self._station(_key(context))
+        standard = self._standard_of(context.line, context.station)
+        station = None if standard is None else self._station(_key(context))
         look, trouble = self._looked(data)
-        verdict = self._judge(capture, look, trouble, station)
-        VERDICTS.labels(context.line, context.station, verdict.verdict).inc()
-        for reason in verdict.reasons:
-            REASONS.labels(context.line, context.station, reason).inc()
+        verdict = self._judge(capture, look, trouble, standard, station)
+        _count(context, verdict, registered=standard is not None)
         audited = r.CaptureAudited(
             capture_id=capture.capture_id,
             context=context,
@@ -150,7 +164,8 @@ class Auditor:
             captured_at=capture.captured_at,
             received_at=capture.received_at,
         )
-        station.remember(audited, look.fingerprint if look else None)
+        if station is not None:
+            station.remember(audited, look.fingerprint if look else None)
         return audited
 
     def _looked(self, data: bytes | Invalid) -> tuple[Look | None, str]:
@@ -163,29 +178,38 @@ class Auditor:
             return None, UNREADABLE
 
     def _judge(
-        self, capture: r.CaptureRecorded, look: Look | None, trouble: str, station: _Station
+        self,
+        capture: r.CaptureRecorded,
+        look: Look | None,
+        trouble: str,
+        standard: Standard | None,
+        station: _Station | None,
     ) -> Verdict:
-        context, image = capture.context, capture.image
-        standard = self._standard_of(context.line, context.station)
+        image = capture.image
         reject = [UNREGISTERED] if standard is None else []
         if look is None:
             return Verdict(REJECTED, [*reject, trouble])
         if standard is not None:
             reject += standard.violations(image.width, image.height, image.object.media_type)
         measures = measure(look.grey)
-        limits = station.memory.learner(context.product_variant).limits
+        limits = station.memory.limits(capture.context.product_variant) if station else ABSOLUTE
         self._keep(limits)
         crossed, doubted = limits.reasons(measures)
         reject += crossed
-        twin = station.memory.recent.same_bytes(image.object.sha256)
-        if twin is not None:
-            reject.append(DUPLICATE)
-        else:
-            twin = self._near_duplicate(look, station)
-            if twin is not None:
-                reject.append(NEAR_DUPLICATE)
+        twin = None
+        if station is not None:
+            why, twin = self._twin(image, look, station)
+            reject += why
         verdict, reasons = decide(reject, doubted)
         return Verdict(verdict, reasons, measures, twin, limits.version)
+
+    def _twin(self, image: r.ImageRef, look: Look, station: _Station) -> tuple[list[str], str | None]:
+        """The reason code and the capture_id of an earlier image that shows the same; nothing when none does."""
+        twin = station.memory.recent.same_bytes(image.object.sha256)
+        if twin is not None:
+            return [DUPLICATE], twin
+        twin = self._near_duplicate(look, station)
+        return ([NEAR_DUPLICATE] if twin is not None else []), twin
 
     def _near_duplicate(self, look: Look, station: _Station) -> str | None:
         for capture_id in station.memory.recent.candidates(look.perceptual_hash):
@@ -212,11 +236,15 @@ class Auditor:
         """Store the limits that judge, as evidence, before the first verdict that names them."""
         if limits.version not in self._kept:
             self._images.keep(limits.document)
+            if len(self._kept) >= KEPT_MOST:
+                self._kept.clear()
             self._kept.add(limits.version)
 
     def _station(self, key: str) -> _Station:
         if key not in self._stations:
             self._stations[key] = _Station(self._settings)
+            self._may_lie_on[key] = set(self._partitions)
+            self._new.add(key)
         return self._stations[key]
 
     # --- partition memory -------------------------------------------------------------------------
@@ -230,19 +258,45 @@ class Auditor:
         return self._settings.events
 
     def restore(self, partition: int, events: Sequence[Event[Any]]) -> None:
-        """Start again with what the partition's last events say."""
-        self.forget(partition)
-        keys = {_key(e.data.context) for e in events}
-        self._of_partition[partition] = keys
-        for key in keys:
+        """Start again with what the partition's last events say.
+
+        A partition that is held already is restored after a batch that came to nothing: stations that appeared
+        in it have never been published, whatever partition they lie on.
+        """
+        if partition in self._partitions:
+            self._drop(self._new)
+        self._drop({key for key, places in self._may_lie_on.items() if places == {partition}})
+        self._partitions.add(partition)
+        remembered = [e.data for e in events if UNREGISTERED not in e.data.reasons]
+        for key in {_key(audited.context) for audited in remembered}:
             self._stations[key] = _Station(self._settings)
-        for e in events:
-            self._stations[_key(e.data.context)].remember(e.data, None)
+            self._may_lie_on[key] = {partition}
+        for audited in remembered:
+            self._stations[_key(audited.context)].remember(audited, None)
 
     def forget(self, partition: int) -> None:
-        """Another instance audits these stations now."""
-        for key in self._of_partition.pop(partition, set()):
+        """Another instance audits these stations now.
+
+        No event says on which partition it came. A station that appeared after `restore` may lie on any that
+        were held then; it goes with the last of them, or is replaced when its partition is restored.
+        """
+        self._partitions.discard(partition)
+        for places in self._may_lie_on.values():
+            places.discard(partition)
+        self._drop({key for key, places in self._may_lie_on.items() if not places})
+
+    def _drop(self, keys: Set[str]) -> None:
+        for key in list(keys):
             self._stations.pop(key, None)
+            self._may_lie_on.pop(key, None)
+            self._new.discard(key)
+
+
+def _count(context: r.CaptureContext, verdict: Verdict, *, registered: bool) -> None:
+    line, station = (context.line, context.station) if registered else (NOBODY, NOBODY)
+    VERDICTS.labels(line, station, verdict.verdict).inc()
+    for reason in verdict.reasons:
+        REASONS.labels(line, station, reason).inc()
 
 
 def _hash(audited: r.CaptureAudited) -> int | None:

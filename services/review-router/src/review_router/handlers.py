@@ -23,6 +23,9 @@ from review_router.reference import Rulebook
 DECISIONS = Counter("andon_dispositions_total", "Dispositions decided", ["line", "station", "kind"])
 DEADLINES = Counter("andon_deadlines_passed_total", "Decisions a deadline forced", ["line", "station"])
 
+NOBODY = "unregistered"
+"""Label of stations nobody registered: anyone can invent names, and each would be a time series."""
+
 SWEEP_MOST = 1000
 PAUSE_S = 10.0
 
@@ -92,12 +95,12 @@ class Router:
                 rulings.append(ruling)
                 made += events_of(step, ruling, _traced(case))
                 context = case.subject["context"]
-                DEADLINES.labels(context["line"], context["station"]).inc()
+                DEADLINES.labels(*self._labels(context["line"], context["station"])).inc()
             if step.remark:
                 remarks.append(Remark(case.capture_id, "", step.remark, now))
         cases.record(rulings)
         cases.remark(remarks)
-        _count(made)
+        self._count(made)
         return made
 
     def _is_quiet(self) -> bool:
@@ -123,7 +126,7 @@ class Router:
         for result in done:
             for outcome in result.outcomes.values():
                 if not isinstance(outcome, Rejected):
-                    _count(outcome)
+                    self._count(outcome)
         return done
 
     def _advance(
@@ -156,6 +159,16 @@ class Router:
             context["line"], context["station"], context.get("part_number"), context.get("product_variant")
         )
 
+    def _count(self, events: Iterable[Event[Any]]) -> None:
+        for made in events:
+            kind = getattr(made.data, "kind", None)
+            if kind is not None:
+                context = made.data.context
+                DECISIONS.labels(*self._labels(context.line, context.station), kind).inc()
+
+    def _labels(self, line: str, station: str) -> tuple[str, str]:
+        return (line, station) if self._rulebook.is_registered(line, station) else (NOBODY, NOBODY)
+
 
 def _traced(case: Case) -> str | None:
     """A deadline comes with no event: its span hangs below the event that opened the case."""
@@ -170,10 +183,3 @@ def _unknown(capture_id: str) -> Rejected:
         f"A review of capture {capture_id} was completed, but this service never decided that capture. Was "
         "the review-router's database restored from an older backup? Restore it, then replay this letter.",
     )
-
-
-def _count(events: Iterable[Event[Any]]) -> None:
-    for made in events:
-        kind = getattr(made.data, "kind", None)
-        if kind is not None:
-            DECISIONS.labels(made.data.context.line, made.data.context.station, kind).inc()

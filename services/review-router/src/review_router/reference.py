@@ -6,8 +6,9 @@ Readers see one consistent snapshot: each event swaps in a new one, so that no l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from andon_chassis.errors import Invalid
@@ -29,32 +30,33 @@ KINDS = frozenset({r.PASS, r.REJECT, r.REWORK, r.HOLD, r.ROUTE_TO_REVIEWER, r.ES
 
 @dataclass(frozen=True)
 class _Snapshot:
+    """What was published. `found` keeps rules by the policy and the station they came from, not by what an event
+    says of its part: there are as many as were published, however many serial numbers are sent as part numbers.
+    """
+
     policies: Mapping[Applies, Policy] = field(default_factory=dict)
     taxonomy: Taxonomy = field(default_factory=Taxonomy)
     stations: Mapping[tuple[str, str], Station] = field(default_factory=dict)
-    found: dict[Applies, Rules] = field(default_factory=dict)
+    found: dict[tuple[Applies | None, tuple[str, str] | None], Rules] = field(default_factory=dict)
 
-    def rules_for(self, place: Applies) -> Rules:
-        known = self.found.get(place)
+    def rules_for(self, line: str, station: str, part_number: str | None, variant: str | None) -> Rules:
+        scope = next((s for s in _scopes(line, station, part_number, variant) if s in self.policies), None)
+        place = (line, station) if (line, station) in self.stations else None
+        known = self.found.get((scope, place))
         if known is None:
-            known = Rules(
-                self._policy_for(place), self.taxonomy, self.stations.get((place[0] or "", place[1] or ""))
-            )
-            self.found[place] = known
+            policy = Policy() if scope is None else self.policies[scope]
+            known = Rules(policy, self.taxonomy, None if place is None else self.stations[place])
+            self.found[scope, place] = known
         return known
 
-    def _policy_for(self, place: Applies) -> Policy:
-        fitting = [
-            scope
-            for scope in self.policies
-            if all(wanted is None or wanted == given for wanted, given in zip(scope, place, strict=True))
-        ]
-        if not fitting:
-            return Policy()
-        line, station, part, variant = range(4)
-        return self.policies[
-            max(fitting, key=lambda s: tuple(s[i] is not None for i in (station, line, part, variant)))
-        ]
+
+def _scopes(line: str, station: str, part_number: str | None, variant: str | None) -> Iterator[Applies]:
+    """All scopes that fit, the most specific first: station before line before part number before variant."""
+    choices = [
+        (name, None) if name is not None else (None,) for name in (station, line, part_number, variant)
+    ]
+    for its_station, its_line, its_part, its_variant in product(*choices):
+        yield its_line, its_station, its_part, its_variant
 
 
 class Rulebook:
@@ -81,7 +83,11 @@ class Rulebook:
 
     def rules_for(self, line: str, station: str, part_number: str | None, variant: str | None) -> Rules:
         """The most specific policy wins (station before line before any), with taxonomy and station."""
-        return self._snapshot.rules_for((line, station, part_number, variant))
+        return self._snapshot.rules_for(line, station, part_number, variant)
+
+    def is_registered(self, line: str, station: str) -> bool:
+        """Whether somebody published this station."""
+        return (line, station) in self._snapshot.stations
 
 
 def policy_of(data: records.PolicyPublished) -> Policy:

@@ -16,9 +16,8 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,14 +27,17 @@ from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.health import Health
 from andon_chassis.retry import Backoff
 from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from prometheus_client import Gauge
 
 from capture_ingest.handlers import Admission, Receipt, Submission
 
 log = structlog.get_logger()
+
+UNACKNOWLEDGED = Gauge("andon_mqtt_unacknowledged", "MQTT messages that wait until they are durable")
 
 SESSION_KEPT_S = 7 * 24 * 3600
 KEEP_ALIVE_S = 20
@@ -61,11 +63,31 @@ class MqttSettings:
     largest: int = 64 * 1024 * 1024
 
 
+class _Client(mqtt.Client):
+    """paho's client, whose network loop runs in a thread of its own, with word of that loop's end."""
+
+    ended = False
+    bug: BaseException | None = None
+
+    def loop_forever(self, *args: Any, **named: Any) -> MQTTErrorCode:
+        try:
+            return super().loop_forever(*args, **named)
+        except BaseException as error:
+            self.bug = error
+            raise
+        finally:
+            self.ended = True
+
+
 @dataclass(slots=True, eq=False)
 class _Delivery:
-    """A message that waits for its acknowledgement."""
+    """A message that waits for its acknowledgement, on the connection whose queue it is in."""
 
     message: mqtt.MQTTMessage
+    submission: Submission
+    queue: deque[_Delivery]
+    backoff: Backoff = field(default_factory=Backoff)
+    again: threading.Timer | None = None
     done: bool = False
 
 
@@ -82,9 +104,9 @@ class MqttIntake:
         self._subscribed = False
         self._client = self._make_client()
 
-    def _make_client(self) -> mqtt.Client:
+    def _make_client(self) -> _Client:
         address = urlsplit(self._settings.url)
-        client = mqtt.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._settings.client_id,
             protocol=mqtt.MQTTv5,
@@ -129,9 +151,18 @@ class MqttIntake:
         # Only the client's own thread may write to the socket: acknowledgements come from others.
         self._client.loop_start()
         while not stop.is_set():
-            self._health.beat("mqtt")
+            self._check()
             stop.wait(1.0)
         self._leave()
+
+    def _check(self) -> None:
+        """Tell how it stands. Raises when the client's thread has ended: nothing would come in any more."""
+        if self._client.ended:
+            raise RuntimeError("the MQTT client's thread has ended") from self._client.bug
+        self._health.beat("mqtt")
+        # No reason to be taken out of service: images still come in on the other ways.
+        telemetry.UNAVAILABLE.labels("mqtt broker").set(0 if self.is_connected() else 1)
+        UNACKNOWLEDGED.set(self.open_messages())
 
     def _leave(self) -> None:
         """Let what is on its way finish, then close; the session stays."""
@@ -162,52 +193,59 @@ class MqttIntake:
             log.error("mqtt.subscription-refused", topic=self._settings.topic, reasons=refused)
             return
         self._subscribed = True
-        telemetry.UNAVAILABLE.labels("mqtt broker").set(0)
 
     def _on_disconnect(
         self, client: mqtt.Client, data: Any, flags: Any, reason: Any, properties: Properties | None
     ) -> None:
         self._subscribed = False
+        self._drop_open()
         if not self._stop.is_set():
-            # Not a reason to be taken out of service: images still come in on the other ways.
-            telemetry.UNAVAILABLE.labels("mqtt broker").set(1)
             log.warning("mqtt.disconnected", reason=str(reason))
 
     def _drop_open(self) -> None:
-        """Packet ids belong to a connection: what was open comes again, under ids that may be others."""
+        """Packet ids belong to a connection: what was open comes again, under ids that may be others. Nothing of it
+        is tried any longer, or each lost connection would add all its images to those in memory.
+        """
         with self._lock:
+            for delivery in self._open:
+                if delivery.again is not None:
+                    delivery.again.cancel()
             self._open = deque()
 
     def _on_message(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
-        delivery = _Delivery(message)
-        with self._lock:
-            self._open.append(delivery)
-            queue = self._open
         metadata, traceparent = _metadata(message)
         submission = Submission(bytes(message.payload), metadata, "mqtt", traceparent)
-        self._submit(submission, Backoff(), lambda answer: self._finish(queue, delivery, answer))
+        with self._lock:
+            delivery = _Delivery(message, submission, self._open)
+            self._open.append(delivery)
+        self._submit(delivery)
 
-    def _submit(
-        self, submission: Submission, backoff: Backoff, then: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def _submit(self, delivery: _Delivery) -> None:
         """Try until the image is durable or refused; what cannot be tried any more stays unacknowledged."""
+        self._admission.submit(delivery.submission).add_done_callback(
+            lambda future: self._answered(delivery, future)
+        )
 
-        def answered(future: Future[Receipt]) -> None:
-            try:
-                then(future.result().body())
-            except Invalid as error:
-                log.warning("mqtt.image-refused", reason=error.reason, advice=error.advice)
-                then({"status": "refused", "reason": error.reason, "advice": error.advice})
-            except Unavailable:
-                if not self._stop.is_set():
-                    again = threading.Timer(backoff.delay(), self._submit, (submission, backoff, then))
-                    again.daemon = True
-                    again.start()
+    def _answered(self, delivery: _Delivery, future: Future[Receipt]) -> None:
+        try:
+            self._finish(delivery, future.result().body())
+        except Invalid as error:
+            log.warning("mqtt.image-refused", reason=error.reason, advice=error.advice)
+            self._finish(delivery, {"status": "refused", "reason": error.reason, "advice": error.advice})
+        except Unavailable:
+            self._later(delivery)
 
-        self._admission.submit(submission).add_done_callback(answered)
+    def _later(self, delivery: _Delivery) -> None:
+        with self._lock:
+            if self._stop.is_set() or delivery.queue is not self._open:
+                return  # stopping, or another connection by now: the message comes again
+            delivery.again = threading.Timer(delivery.backoff.delay(), self._submit, (delivery,))
+            delivery.again.daemon = True
+            delivery.again.start()
 
-    def _finish(self, queue: deque[_Delivery], delivery: _Delivery, answer: dict[str, Any]) -> None:
+    def _finish(self, delivery: _Delivery, answer: dict[str, Any]) -> None:
         """Answer the sender and acknowledge as many as are done, in order."""
+        queue = delivery.queue
         with self._lock:
             if queue is not self._open:
                 return  # another connection by now: the message comes again
@@ -235,8 +273,11 @@ def _properties(kind: int, **values: Any) -> Properties:
 
 
 def _metadata(message: mqtt.MQTTMessage) -> tuple[dict[str, object], str | None]:
-    """Metadata and trace context of a message; line and station are what its topic says."""
+    """Metadata and trace context of a message; line and station are what its topic says. A topic of another form
+    says neither, and the image is refused with that reason.
+    """
     said = dict(getattr(message.properties, "UserProperty", []))
     traceparent = said.pop("traceparent", None)
-    _, line, station, _ = message.topic.rsplit("/", 3)
+    levels = message.topic.rsplit("/", 3)
+    line, station = levels[1:3] if len(levels) == 4 else (None, None)
     return {**said, "line": line, "station": station}, traceparent

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from andon_vision.release_bundle import ReleaseBundle
 
 # The parts of andon_vision that preprocessing and verification need; they run on Triton's NumPy 1 as well.
-SHARED_MODULES = ("errors", "header", "decode", "preprocess", "release_bundle")
+SHARED_MODULES = ("errors", "header", "opencv", "decode", "preprocess", "release_bundle")
 HEAT_CELL = 8
 
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 from andon_vision.decode import DecodeLimits  # noqa: E402
 from andon_vision.errors import ImageRefused  # noqa: E402
+from andon_vision.opencv import cv2  # noqa: E402
 from andon_vision.preprocess import prepare  # noqa: E402
 from andon_vision.release_bundle import (  # noqa: E402
     DESCRIPTION,
@@ -55,8 +56,6 @@ class TritonPythonModel:
         # Spinning threads would take the core that the other instance decodes on.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(files[MODEL], options, providers=["CPUExecutionProvider"])
-        import cv2
-
         cv2.setNumThreads(1)
 
     def execute(self, requests: list[Any]) -> list[Any]:

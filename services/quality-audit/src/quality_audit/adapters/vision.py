@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import cv2
 from andon_vision import DecodeLimits, ImageRefused, decode_image, grey, perceptual_hash, resize, to_eight_bit
+from andon_vision.opencv import cv2
 
 from quality_audit.ports import Look, Looker, UnreadableError
 

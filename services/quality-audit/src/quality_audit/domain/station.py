@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quality_audit.domain.duplicates import RecentImages, Seen
-from quality_audit.domain.limits import Learner, LearningSettings
+from quality_audit.domain.limits import ABSOLUTE, Learner, LearningSettings, Limits
+
+VARIANTS_MOST = 100
+"""Product variants of one station with limits of their own. Where a serial number is sent as the variant, each part
+would be one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class StationMemory:
     """Grows with every audited image of the station, in their order.
 
     Limits are kept for each product variant: a new variant starts with the absolute limits instead of being
-    called blurred or dark because it does not look like the old one.
+    called blurred or dark because it does not look like the old one. Of more than `VARIANTS_MOST`, the one that
+    was accepted longest ago starts again.
     """
 
     def __init__(self, learning: LearningSettings, recent: int) -> None:
@@ -36,11 +42,19 @@ class StationMemory:
         self._learners: dict[str | None, Learner] = {}
         self.recent = RecentImages(recent)
 
-    def learner(self, variant: str | None) -> Learner:
-        """The limits for a variant."""
-        if variant not in self._learners:
-            self._learners[variant] = Learner(self._learning)
-        return self._learners[variant]
+    def limits(self, variant: str | None) -> Limits:
+        """The limits in force for a variant."""
+        learner = self._learners.get(variant)
+        return learner.limits if learner else ABSOLUTE
+
+    def accept(self, variant: str | None, capture_id: str, measures: Mapping[str, float]) -> None:
+        """Learn from an accepted image."""
+        # Taken out and put in again: the order of the dict is that of the last accepted images.
+        learner = self._learners.pop(variant, None) or Learner(self._learning)
+        self._learners[variant] = learner
+        if len(self._learners) > VARIANTS_MOST:
+            del self._learners[next(iter(self._learners))]
+        learner.accept(capture_id, measures)
 
     def remember(self, seen: Seen) -> Seen | None:
         """Gives the image that is forgotten for this one."""
