@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from andon_chassis.clock import FakeClock
+from andon_chassis.errors import Unavailable
+from andon_chassis.health import Health
+
 SCRIPT = """
 from andon_chassis import service as module
 from andon_chassis.service import Service
@@ -35,3 +39,17 @@ def test_a_stopped_service_ends_in_good_order() -> None:
     done = ended("step audit", "made.stop.set()")
     assert done.returncode == 0
     assert "stopped in good order" in done.stdout
+
+
+def test_a_dependency_the_service_goes_on_without_is_shown_and_spared() -> None:
+    health = Health(FakeClock())
+
+    def away() -> None:
+        raise Unavailable("kafka", "refused")
+
+    health.depends_on("kafka", away)
+    assert not health.is_ready().ok
+    health.goes_on_without("kafka")
+    report = health.is_ready()
+    assert report.ok
+    assert "refused" in report.parts["kafka"]

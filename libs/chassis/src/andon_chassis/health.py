@@ -40,6 +40,7 @@ class Health:
         self._probes: dict[str, Callable[[], None]] = {}
         self._answers: dict[str, tuple[float, str]] = {}
         self._waiting: dict[str, str] = {}
+        self._spared: set[str] = set()
         self._lock = threading.Lock()
 
     def beat(self, loop: str) -> None:
@@ -53,6 +54,10 @@ class Health:
     def depends_on(self, name: str, probe: Callable[[], None]) -> None:
         """Ask `probe` for readiness; it raises Unavailable when the dependency is away."""
         self._probes[name] = probe
+
+    def goes_on_without(self, name: str) -> None:
+        """This dependency is still asked and shown, but the service does its work while it is away."""
+        self._spared.add(name)
 
     def not_ready(self, part: str, why: str) -> None:
         """Not ready until `ready(part)` is called."""
@@ -86,7 +91,7 @@ class Health:
                         answer = str(error)
                     self._answers[name] = self._clock.monotonic(), answer
                 parts[name] = answer or "answers"
-                ok = ok and not answer
+                ok = ok and (not answer or name in self._spared)
         return Report(ok, parts)
 
 

@@ -20,7 +20,11 @@ log = structlog.get_logger()
 
 
 class ReferenceTable:
-    """Calls `apply` with every event of the topics, oldest first, from its own thread."""
+    """Calls `apply` with every event of the topics, oldest first, from its own thread.
+
+    Args:
+        vital: The service is not ready before all of it is loaded.
+    """
 
     def __init__(
         self,
@@ -29,19 +33,23 @@ class ReferenceTable:
         topics: Sequence[str],
         apply: Callable[[Event[Any]], None],
         health: Health,
+        *,
+        vital: bool = True,
     ) -> None:
         self._bus = bus
         self._codec = codec
         self._topics = topics
         self._apply = apply
         self._health = health
+        self._vital = vital
         self.name = f"reference {', '.join(topics)}"
         self.loaded = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         follower = self._bus.follower(self._topics)
         backoff = Backoff()
-        self._health.not_ready(self.name, "still loading")
+        if self._vital:
+            self._health.not_ready(self.name, "still loading")
         try:
             while not stop.is_set():
                 self._health.beat(self.name)

@@ -69,9 +69,16 @@ def main() -> int:
     service = Service(settings)
     database = service.database(Path(__file__).parent / "migrations")
     stations = Stations()
-    # Not `service.reference`: every part would wait for it, and uploads with them, as long as Kafka is away.
+    # While Kafka is away images are durable in the outbox. So it does not count for readiness, and this is no
+    # `service.reference`: every part would wait for it, and uploads with them.
+    service.health.goes_on_without("kafka")
     reference = ReferenceTable(
-        service.bus, service.codec, [topics.STATION_PUBLISHED.name], stations.apply, service.health
+        service.bus,
+        service.codec,
+        [topics.STATION_PUBLISHED.name],
+        stations.apply,
+        service.health,
+        vital=False,
     )
     service.component(reference.name, reference.run)
     admission = Admission(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-import cv2
 from andon_chassis.errors import Invalid
 from andon_chassis.objects import ObjectStore
 from andon_events.records import ObjectRef
 from andon_vision.decode import DecodeLimits, Pixels, decode_image
 from andon_vision.errors import ImageRefused
+from andon_vision.opencv import cv2
 from andon_vision.preprocess import resize, to_eight_bit
 
 from dataset_registry.ports import Picture
