@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from andon_demo.catalogue import load_parts
-from andon_demo.main import _publish
+from andon_demo.main import put_in_force
 from andon_demo.parts import Split, split_parts
 from andon_demo.plant import Plant
 from andon_demo.scenario import Plan, write_plan
@@ -46,7 +46,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
         plant.start_infrastructure()
         plant.start_services(service_settings(windows_for(plan), plant.mes_url, trainer.public_key))
         trainer.publish(trained, plant.instance.admin_env())
-        _publish(plant, plan, trained)
+        put_in_force(plant, plan, trained, split.defects)
         plant.begin_inspection(
             {
                 shot.metadata["part_id"]: {

@@ -13,7 +13,7 @@ from andon_demo.cameras import Cameras
 from andon_demo.crew import Crew
 from andon_demo.drain import Pending, pending
 from andon_demo.ledger import Ledger
-from andon_demo.main import _truth
+from andon_demo.main import truth_of
 from andon_demo.observer import Observer
 from andon_demo.registry_api import RegistryApi
 from andon_demo.run import facts_of
@@ -31,7 +31,7 @@ def test_whatever_dies_every_capture_is_decided_and_delivered_once(faulty: Fault
     plant, plan = faulty.plant, faulty.plan
     endpoints = plant.instance.endpoints
     api = RegistryApi(endpoints.http("dataset-registry"))
-    crew = Crew(api, _truth(plan), faulty.trained.classes, SEED, lambda: True)
+    crew = Crew(api, truth_of(plan), faulty.split.defects, SEED, lambda: True)
     cameras = Cameras(endpoints.http("capture-ingest"), parallel=8, rate=RATE, may_send=lambda: None)
     monkey = Monkey(plant.instance, SEED, images=len(plan.shots))
 

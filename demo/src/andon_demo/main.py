@@ -162,7 +162,7 @@ def _set_up(wish: Wish, plant: Plant, console: Console) -> Stage:
         console.print(
             f"The model does not know {name}: {count} independent image(s) were too few; people do."
         )
-    _publish(plant, plan, trained, split.defects)
+    put_in_force(plant, plan, trained, split.defects)
     plant.begin_inspection(
         {
             shot.metadata["part_id"]: {
@@ -186,7 +186,7 @@ def _script(wish: Wish, cache: Path) -> tuple[Split, Plan]:
         raise DemoError(str(error)) from error
 
 
-def _publish(plant: Plant, plan: Plan, trained: Trained, defects: list[str]) -> None:
+def put_in_force(plant: Plant, plan: Plan, trained: Trained, defects: list[str]) -> None:
     """Put stations, taxonomy, policy and the release in force, over the registry's API."""
     api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
     summary = trained.summary
@@ -220,7 +220,7 @@ class _Stream:
         self._observer = observer
         self._api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
         self.crew = Crew(
-            self._api, _truth(stage.plan), stage.split.defects, stage.wish.seed, self._lamp_replaced
+            self._api, truth_of(stage.plan), stage.split.defects, stage.wish.seed, self._lamp_replaced
         )
         self.cameras = Cameras(
             plant.instance.endpoints.http("capture-ingest"),
@@ -285,7 +285,7 @@ class _Stream:
         return self.cameras.sent >= DARK_UNTIL * len(self._stage.plan.shots)
 
 
-def _truth(plan: Plan) -> dict[str, tuple[Part, Play | None]]:
+def truth_of(plan: Plan) -> dict[str, tuple[Part, Play | None]]:
     """What lies under the camera, by part_id; a spoiled image counts before the plain one of the same
     part.
     """

@@ -97,6 +97,9 @@ class Scene:
         self.health = Health(SystemClock())
         self.health.depends_on("kafka", KafkaBus(infra.kafka).ping)
 
+    def close(self) -> None:
+        self._tail.close()
+
     def publish(self, numbers: Sequence[int]) -> None:
         publish(self.bus, self.codec, [capture_recorded(str(n), station=STATION) for n in numbers])
 
@@ -144,8 +147,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(infra: Any, unique: Callable[[str], str], tmp_path: Path) -> Scene:
-    return Scene(infra, f"{unique('windows')}.", tmp_path)
+def scene(infra: Any, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(infra, f"{unique('windows')}.", tmp_path)
+    yield made
+    made.close()
 
 
 def late(work: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
