@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from andon_local.components import services
-from andon_local.runtime import Instance
+from andon_local.runtime import Instance, NotRunningError
 
 COMPONENTS = ("kafka", "postgres", "minio", "triton")
 LINES = ("kafka", "registry", "postgres", "minio", "triton")
@@ -39,6 +39,7 @@ class Monkey:
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._run, name="monkey", daemon=True)
         self._stop = threading.Event()
+        self._killed: dict[str, int] = {}
         self._sending = 0
         self._turn = threading.Condition()
         pranks = self._pranks()
@@ -98,11 +99,20 @@ class Monkey:
 
     def _kill(self, program: str) -> None:
         """The supervisor starts it again; a component is waited for, a service is not."""
-        while not self.instance.status()[program].pid:  # still coming back from the last time
-            self._stop.wait(0.2)
-        self.instance.kill(program, signal.SIGKILL)
+        while not self._struck(program):  # it is still coming back from the last time
+            self._stop.wait(0.1)
         if program in COMPONENTS:
             self.instance.wait_ready(program, 120)
+
+    def _struck(self, program: str) -> bool:
+        """Whether a process was killed that had not been killed before."""
+        try:
+            if self.instance.pid(program) == self._killed.get(program):
+                return False
+            self._killed[program] = self.instance.kill(program, signal.SIGKILL)
+        except (NotRunningError, ProcessLookupError):
+            return False
+        return True
 
     def _cut(self, line: str) -> None:
         with self.instance.network.without(line):
