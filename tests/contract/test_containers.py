@@ -86,11 +86,21 @@ def test_no_container_is_given_the_key_that_signs_releases(compose_file: dict[st
         assert all(volume.startswith("./keys/release.pub:") for volume in mounted), name
 
 
-def test_a_plant_can_name_its_mes_in_the_env_file(compose_file: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [
+        ("mes-bridge", "ANDON_MES_ENDPOINTS"),
+        ("dataset-registry", "ANDON_PEOPLE"),
+        ("dataset-registry", "ANDON_OWNERS"),
+    ],
+)
+def test_a_plant_can_name_its_mes_and_its_people_in_the_env_file(
+    compose_file: dict[str, Any], service: str, name: str
+) -> None:
     # No value of its own: what .env says is passed on, and where it says nothing the service's default stands.
-    environment = compose_file["services"]["mes-bridge"]["environment"]
-    assert "ANDON_MES_ENDPOINTS" in environment and environment["ANDON_MES_ENDPOINTS"] is None
-    assert "\n# ANDON_MES_ENDPOINTS=" in compose.render_example()
+    environment = compose_file["services"][service]["environment"]
+    assert name in environment and environment[name] is None
+    assert f"\n# {name}=" in compose.render_example()
 
 
 def test_every_service_can_be_built(compose_file: dict[str, Any]) -> None:

@@ -30,7 +30,10 @@ _IN_MEMORY = {
 }
 # Settings that a plant may put in .env. Where .env does not name one, the container is not told of it either, and the
 # service's own default stands.
-_PASSED_ON = {"mes-bridge": ("ANDON_MES_ENDPOINTS",)}
+_PASSED_ON = {
+    "mes-bridge": ("ANDON_MES_ENDPOINTS",),
+    "dataset-registry": ("ANDON_PEOPLE", "ANDON_OWNERS"),
+}
 # Made by the trainer's command `keys`; only the public half is given to containers.
 _KEYS = "./keys/release.pub:/keys/release.pub:ro"
 _RELEASE_KEY = "/keys/release.pub"
@@ -42,6 +45,10 @@ _OPTIONAL = (
     "",
     "# Optional: who receives dispositions, as JSON between single quotes; see services/mes-bridge/README.md.",
     """# ANDON_MES_ENDPOINTS='{"mes": {"url": "https://mes.example/dispositions"}}'""",
+    "",
+    "# Optional: who may adjudicate, and who stands behind a role that owns actions; see services/dataset-registry/README.md.",
+    """# ANDON_PEOPLE='{"q.weiss": ["qa-owner"]}'""",
+    """# ANDON_OWNERS='{"qa-owner": "q.weiss"}'""",
 )
 # What a container of ours may do to the machine: nothing.
 _CONFINED = {
