@@ -46,7 +46,7 @@ _OPTIONAL = (
     "# Optional: who receives dispositions, as JSON between single quotes; see services/mes-bridge/README.md.",
     """# ANDON_MES_ENDPOINTS='{"mes": {"url": "https://mes.example/dispositions"}}'""",
     "",
-    "# Optional: who may adjudicate, and who stands behind a role that owns actions; see services/dataset-registry/README.md.",
+    "# Optional: who may adjudicate, and who owns which actions; see services/dataset-registry/README.md.",
     """# ANDON_PEOPLE='{"q.weiss": ["qa-owner"]}'""",
     """# ANDON_OWNERS='{"qa-owner": "q.weiss"}'""",
 )
