@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from andon_chassis import windows
+from andon_chassis.bus.faust import CommittedConsumer
 from andon_chassis.bus.kafka import KafkaBus
 from andon_chassis.bus.namespaced import Namespaced
 from andon_chassis.bus.ports import Message, Partition
@@ -22,7 +23,7 @@ from andon_chassis.codec import Codec, HttpSchemaRegistry
 from andon_chassis.events import Event
 from andon_chassis.health import Health
 from andon_chassis.testing import capture_recorded, publish
-from andon_chassis.windows import Changes, CommittedConsumer, States, Windows, WindowSettings
+from andon_chassis.windows import Changes, States, Windows, WindowSettings
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
