@@ -5,6 +5,7 @@ purpose.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -185,6 +186,21 @@ def test_it_answers_over_http_and_reports_escapes_and_false_rejects(
     assert book["turned_away"] == {"BadSignatureError": 1}
     assert {f["kind"] for f in findings.taken} <= {"escape", "false-reject"}
     assert all((f["class_name"] == "crack") == (f["kind"] == "escape") for f in findings.taken)
+
+
+def test_a_sender_that_dies_in_the_middle_has_sent_no_bad_signature(mes: MesServer) -> None:
+    body = _disposition(1, "pass")
+    head = "POST /dispositions HTTP/1.1\r\nhost: mes\r\n"
+    signed = "".join(f"{name}: {value}\r\n" for name, value in _headers(body).items())
+    for part in (
+        head + signed[:40],
+        head + signed + f"content-length: {len(body)}\r\n\r\n" + body.decode()[:-5],
+    ):
+        with socket.create_connection(("127.0.0.1", mes.port)) as line:
+            line.sendall(part.encode())
+            line.shutdown(socket.SHUT_WR)
+            assert line.recv(1) == b"", "nobody is there to be answered"
+    assert mes.summary()["turned_away"] == {}
 
 
 def test_its_process_ends_when_whoever_started_it_is_gone() -> None:

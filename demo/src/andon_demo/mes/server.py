@@ -194,7 +194,13 @@ def _handler(mes: MesServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            length = int(self.headers.get("content-length") or -1)
+            body = self.rfile.read(max(0, length))
+            if (
+                len(body) != length
+            ):  # the sender died in the middle of it: that is no message, and no bad signature
+                self.close_connection = True
+                return
             wait_s = 0.0
             if self.path == "/dispositions":
                 status, answer, wait_s = mes.take({k.lower(): v for k, v in self.headers.items()}, body)
