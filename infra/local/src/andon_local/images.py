@@ -81,16 +81,20 @@ def render(service: Path) -> str:
 
 
 def _workspace(folder: Path) -> list[str]:
-    """The libraries a package needs, each after those it needs itself."""
+    """The libraries a package needs, each after those it needs itself; of a bare one nothing but its own code."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())
+    told = project.get("tool", {}).get("andonloop", {})
     found: list[str] = []
-    for name in project.get("tool", {}).get("andonloop", {}).get("workspace", []):
-        library = name.partition("[")[0]  # its extras concern the lock file only
-        place = _LIBRARIES.get(library, f"libs/{library}")
-        for needed in [*_workspace(layout.root() / place), place]:
-            if needed not in found:
-                found.append(needed)
-    return found
+    for name in told.get("workspace", []):
+        place = _place(name.partition("[")[0])  # its extras concern the lock file only
+        found += [*_workspace(layout.root() / place), place]
+    found += [_place(name) for name in told.get("bare", [])]
+    return list(dict.fromkeys(found))
+
+
+def _place(library: str) -> str:
+    """Where a library lies."""
+    return _LIBRARIES.get(library, f"libs/{library}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""SQLite, onnxruntime, HTTP and the file system behind the ports."""

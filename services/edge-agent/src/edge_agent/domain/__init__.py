@@ -1,0 +1,1 @@
+"""The rules of the trade: no network, no disk, no clock."""
