@@ -11,7 +11,7 @@ INSTANCE ?= service
 # `make demo DATA=<folder> IMAGES=<n> RATE=<images/s>`
 DEMO := $(if $(DATA),--data "$(DATA)") $(if $(IMAGES),--images "$(IMAGES)") $(if $(RATE),--rate "$(RATE)")
 
-.PHONY: help setup env demo up status down logs test lint format bench generate release-schemas lock clean
+.PHONY: help setup env demo up status down logs test lint format bench models generate release-schemas lock clean
 
 help: ## show this help
 	@echo "Andonloop: every capture becomes one disposition, every signal a dataset action."
@@ -56,6 +56,9 @@ format: env ## put the code in the one style
 
 bench: setup ## the figures, as JSON under build/bench/
 	@$(RUN) -m pytest tests/bench -s -q $(TESTS)
+
+models: env ## measure every method on public data, as a table, JSON and HTML under build/models/
+	@$(RUN) -m trainer models --out build/models --data "$(or $(DATA),../shared/data)"
 
 generate: env ## all generated files: records, contracts, compose, Dockerfiles
 	@$(RUN) infra/local/generate.py

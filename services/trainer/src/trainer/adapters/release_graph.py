@@ -45,15 +45,15 @@ def build_release(
     score = _defect_score(graph, head)
     probabilities = _class_probabilities(graph, head, score)
     attribution = _attribution(graph, levels, head, width // CELL, height // CELL)
-    _heat_map(graph, attribution, scale)
+    add_heat_map(graph, attribution, scale)
     model.graph.node.extend(graph.nodes)
     model.graph.initializer.extend(graph.initializers)
-    _set_interface(model, [score, probabilities], len(head.classes), width, height, raw)
+    set_interface(model, [score, probabilities], len(head.classes), width, height, raw)
     onnx.checker.check_model(model)
     return model
 
 
-def _set_interface(
+def set_interface(
     model: onnx.ModelProto, outputs: list[str], classes: int, width: int, height: int, raw: bool
 ) -> None:
     cells: list[str | int | None] = ["batch", height // CELL, width // CELL]
@@ -182,7 +182,7 @@ def _most_likely(graph: GraphWriter, columns: str, count: int) -> str:
     )
 
 
-def _heat_map(graph: GraphWriter, attribution: str, scale: HeatScale) -> None:
+def add_heat_map(graph: GraphWriter, attribution: str, scale: HeatScale) -> None:
     raised = graph.node(
         "Sub", [attribution, graph.constant("heat.base", np.float32(scale.base))], "heat.raised"
     )

@@ -1,0 +1,394 @@
+"""Learns good parts alone, from a snapshot to a signed release bundle. Known defects only choose and calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from andon_vision import Preprocessing
+from andon_vision.release_bundle import MODEL, load_private_key, write_bundle
+
+from trainer.adapters.anomaly_graph import build_anomaly_release
+from trainer.adapters.maps import STRIDES, MapExtractor
+from trainer.adapters.neighbours import IndexedMemory
+from trainer.adapters.release_graph import CELL, choose_scale
+from trainer.domain.anomaly import (
+    GAUSSIAN,
+    MEMORY,
+    AnomalyModel,
+    Array,
+    PositionModel,
+    fit_gaussians,
+    fit_memory,
+    joined,
+    platt_of_normals,
+    thresholds_of_normals,
+    top_mean,
+    upsampled,
+)
+from trainer.domain.calibration import Bools, Floats, Platt, fit_platt
+from trainer.domain.metrics import Figure, auroc, bootstrap, decision_figures
+from trainer.domain.snapshot import TRAIN, VALIDATION, Snapshot, SnapshotError
+from trainer.domain.split import folds
+from trainer.domain.thresholds import Thresholds, choose_thresholds
+from trainer.ports import Extractor, ImageReader
+from trainer.training import Material, Outcome, Plan, Report, gather, installed_version
+
+ANOMALY = "anomaly"
+FOLDS = 5
+CHOICE_FOLDS = 3  # enough to rank the cells of a grid
+MIN_NORMALS, MIN_NORMAL_GROUPS = 20, 10
+MIN_DEFECT_GROUPS = 5
+"""Independent defective parts from which on a choice and a calibration mean more than a convention."""
+TOP_SHARES = (0.0, 0.05, 0.2)
+INPUTS = (
+    Preprocessing(224, 224),
+    Preprocessing(192, 320),
+    Preprocessing(384, 256, fit="letterbox"),
+)
+METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (GAUSSIAN, ("level14",)),
+    (GAUSSIAN, ("level10",)),
+    (GAUSSIAN, ("level15",)),
+    (GAUSSIAN, ("level10", "level14")),
+    (MEMORY, ("level10",)),
+    (MEMORY, ("level10", "level14")),
+)
+
+Maps = Mapping[str, npt.NDArray[np.float16]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is tried. The first of each is taken where there are no defects to choose by."""
+
+    inputs: tuple[Preprocessing, ...] = INPUTS
+    methods: tuple[tuple[str, tuple[str, ...]], ...] = METHODS
+    top_shares: tuple[float, ...] = TOP_SHARES
+
+    def __post_init__(self) -> None:
+        for spec in self.inputs:
+            if spec.width % 32 or spec.height % 32:
+                raise SnapshotError(
+                    f"an anomaly model's input of {spec.width} x {spec.height} pixels is not a multiple of 32"
+                )
+
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a method needs."""
+        used = {name for _, layers in self.methods for name in layers}
+        return tuple(name for name in STRIDES if name in used)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One cell of the grid."""
+
+    preprocessing: Preprocessing
+    method: str
+    layers: tuple[str, ...]
+    top_share: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "layers": list(self.layers),
+            "top_share": self.top_share,
+            "preprocessing": self.preprocessing.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is known of the images in hand: which are defects, and which belong together."""
+
+    is_defect: Bools
+    groups: tuple[int, ...]
+
+    def rows(self, keep: Bools) -> Parts:
+        return Parts(
+            self.is_defect[keep], tuple(g for g, kept in zip(self.groups, keep, strict=True) if kept)
+        )
+
+    def can_choose(self) -> bool:
+        """Whether there are enough independent defects to choose and to calibrate by."""
+        shown = {g for g, defect in zip(self.groups, self.is_defect, strict=True) if defect}
+        return len(shown) >= MIN_DEFECT_GROUPS
+
+    def check(self) -> None:
+        """Raises `SnapshotError` where there are too few good parts to learn from."""
+        normals = int((~self.is_defect).sum())
+        independent = len({g for g, defect in zip(self.groups, self.is_defect, strict=True) if not defect})
+        if normals < MIN_NORMALS or independent < MIN_NORMAL_GROUPS:
+            raise SnapshotError(
+                f"{normals} images of {independent} independent good parts are too few to learn what is normal; at "
+                f"least {MIN_NORMALS} images of {MIN_NORMAL_GROUPS} parts are needed for training. Add images of good "
+                "parts."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best candidate so far, its distances out of fold, and the score by which it won (nan: a convention)."""
+
+    candidate: Candidate
+    distances: Array
+    quality: float
+    tried: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fit_positions(method: str, maps: Array) -> PositionModel:
+    """A model of these good parts, behind an index where one helps."""
+    return fit_gaussians(maps) if method == GAUSSIAN else IndexedMemory(fit_memory(maps))
+
+
+def out_of_fold(method: str, maps: Array, parts: Parts, count: int = CHOICE_FOLDS) -> Array:
+    """Distances of all images by models that have seen no good part of their group; defects are never learned from."""
+    fold = np.array(folds(parts.groups, count, parts.is_defect.astype(int).tolist()))
+    found = np.empty(maps.shape[:3], np.float32)
+    for number in range(count):
+        held = fold == number
+        if held.any():
+            model = fit_positions(method, maps[~held & ~parts.is_defect])
+            found[held] = model.distances(maps[held])
+    return found
+
+
+def choose(
+    maps_of: Callable[[Preprocessing], Maps], parts: Parts, grid: Grid, report: Report = lambda text: None
+) -> Found:
+    """The candidate that ranks best out of fold, among these images alone. Raises `SnapshotError`."""
+    parts.check()
+    best: Found | None = None
+    tried: list[dict[str, Any]] = []
+    known = parts.can_choose()
+    for spec in grid.inputs if known else grid.inputs[:1]:
+        maps = maps_of(spec)
+        for method, layers in grid.methods if known else grid.methods[:1]:
+            distances = out_of_fold(method, joined(maps, layers), parts)
+            for share in grid.top_shares if known else grid.top_shares[:1]:
+                quality = auroc(top_mean(distances, share), parts.is_defect) if known else float("nan")
+                candidate = Candidate(spec, method, layers, share)
+                tried.append(
+                    candidate.to_json() | {"auroc": None if np.isnan(quality) else round(quality, 4)}
+                )
+                report(f"{method} on {'+'.join(layers)}, {spec.width}x{spec.height}, {share}: {quality:.4f}")
+                if best is None or quality > best.quality:
+                    best = Found(candidate, distances, quality)
+    if best is None:
+        raise SnapshotError("the grid of anomaly models is empty")
+    return replace(best, tried=tried)
+
+
+def calibrate(scores: Floats, parts: Parts, plan: Plan) -> tuple[Platt, Thresholds, str]:
+    """Probabilities and thresholds from scores out of fold, with a line that says what they are worth."""
+    if parts.can_choose():
+        platt = fit_platt(scores, parts.is_defect)
+        limits = choose_thresholds(platt(scores), parts.is_defect, plan.costs)
+        return platt, limits, "platt, out-of-fold, with the training side's defects"
+    normal = scores[~parts.is_defect]
+    platt = platt_of_normals(normal)
+    return (
+        platt,
+        thresholds_of_normals(normal, platt),
+        (
+            "from the quantiles of good parts alone (2 % at the median, 50 % at the 99th percentile): too few defects "
+            "are known to calibrate, so this is a rank and not a probability"
+        ),
+    )
+
+
+def train_anomaly(
+    snapshot: Snapshot,
+    plan: Plan,
+    grid: Grid,
+    reader: ImageReader,
+    extractor: Extractor,
+    backbone: Path,
+    key: Path,
+    folder: Path,
+    now: datetime,
+    report: Report,
+) -> Outcome:
+    """Trains on the good parts of `snapshot` and writes a signed bundle. Raises `SnapshotError` or `LeakError`."""
+    material = gather(snapshot, plan, reader, extractor)
+    maps = MapExtractor(backbone, grid.layers())
+    training, validation = material.side(TRAIN), material.side(VALIDATION)
+    parts = _parts(material)
+    learning = parts.rows(training)
+    images = _chosen(material.images, training)
+    report(f"{(~learning.is_defect).sum()} good images to learn from, {validation.sum()} to validate")
+    found = choose(lambda spec: maps.maps(images, spec), learning, grid, report)
+    candidate = found.candidate
+    scores = top_mean(found.distances, candidate.top_share)
+    platt, thresholds, note = calibrate(scores, learning, plan)
+    good = [image for image, defect in zip(images, learning.is_defect, strict=True) if not defect]
+    report("fitting the chosen model")
+    model = fit_anomaly(candidate, maps.maps(good, candidate.preprocessing), platt)
+    checked = _probabilities(model, maps.maps(_chosen(material.images, validation), candidate.preprocessing))
+    metrics = evaluate(checked, parts.rows(validation), thresholds)
+    report("writing the release")
+    spec = candidate.preprocessing
+    drawn = upsampled(found.distances, spec.height // CELL, spec.width // CELL)
+    graph = build_anomaly_release(
+        onnx.load(str(backbone)),
+        model,
+        spec.width,
+        spec.height,
+        choose_scale(drawn, learning.is_defect),
+    )
+    description = _description(snapshot, plan, candidate, material, metrics, graph, now)
+    description["thresholds"] = asdict(thresholds)
+    description["calibration"] = {"method": note, "defect": asdict(platt)}
+    description["chosen_by"] = {
+        "folds": CHOICE_FOLDS,
+        "figure": "auroc, out of fold, training side" if learning.can_choose() else "convention: no defects",
+        "tried": found.tried,
+    }
+    crossed = decision_figures(platt(scores), learning.is_defect, thresholds)
+    description["cross_validated"] = {
+        name: round(value, 6) for name, value in crossed.items() if not np.isnan(value)
+    }
+    release = write_bundle(
+        folder,
+        plan.name,
+        description,
+        {MODEL: graph.SerializeToString(deterministic=True)},
+        load_private_key(key),
+    )
+    return Outcome(release, metrics, thresholds, ANOMALY, (ANOMALY,), {})
+
+
+def fit_anomaly(candidate: Candidate, good: Maps, platt: Platt) -> AnomalyModel:
+    """The model of a candidate on maps of good parts."""
+    positions = fit_positions(candidate.method, joined(good, candidate.layers))
+    plain = positions.memory if isinstance(positions, IndexedMemory) else positions
+    return AnomalyModel(candidate.layers, plain, candidate.top_share, platt)
+
+
+def evaluate(probabilities: Floats, parts: Parts, thresholds: Thresholds) -> dict[str, Figure]:
+    """Figures on images that were neither learned from nor chosen by, with grouped bootstrap intervals."""
+
+    def figures(index: npt.NDArray[np.int_]) -> dict[str, float]:
+        return decision_figures(probabilities[index], parts.is_defect[index], thresholds)
+
+    found = bootstrap(figures, parts.groups)
+    return {name: figure for name, figure in found.items() if not np.isnan(figure.value)}
+
+
+def cross_validate(
+    snapshot: Snapshot,
+    plan: Plan,
+    grid: Grid,
+    reader: ImageReader,
+    extractor: Extractor,
+    backbone: Path,
+    report: Report,
+) -> dict[str, Any]:
+    """Grouped five-fold figures over the whole set (without its holdout), with the choice made anew in each fold.
+
+    Each fold's candidates are ranked on the other four alone, by inner folds, so no image is scored by a choice it
+    took part in. Scores are compared between folds as probabilities.
+    """
+    material = gather(snapshot, plan, reader, extractor)
+    maps, parts = MapExtractor(backbone, grid.layers()), _parts(material)
+    fold = np.array(folds(parts.groups, FOLDS, parts.is_defect.astype(int).tolist()))
+    best: dict[int, tuple[float, Candidate]] = {}
+    probabilities = np.zeros(len(fold))
+    for spec in grid.inputs:
+        whole = maps.maps(material.images, spec)
+        for number in range(FOLDS):
+            inner = fold != number
+            seen = {name: values[inner] for name, values in whole.items()}
+            found = choose(_given(seen), parts.rows(inner), replace(grid, inputs=(spec,)))
+            if number in best and not found.quality > best[number][0]:
+                continue
+            best[number] = found.quality, found.candidate
+            scores = top_mean(found.distances, found.candidate.top_share)
+            platt, _, _ = calibrate(scores, parts.rows(inner), plan)
+            good = {name: values[inner & ~parts.is_defect] for name, values in whole.items()}
+            model = fit_anomaly(found.candidate, good, platt)
+            held = {name: values[~inner] for name, values in whole.items()}
+            probabilities[~inner] = _probabilities(model, held)
+            report(f"fold {number}: {found.candidate.to_json()}, {found.quality:.4f} inside")
+    figures = evaluate(probabilities, parts, Thresholds(0.5, 0.5))
+    kept = ("auroc", "accuracy", "calibration_error")
+    each = [auroc(probabilities[fold == n], parts.is_defect[fold == n]) for n in range(FOLDS)]
+    return {
+        "images": len(fold),
+        "groups": len(set(parts.groups)),
+        "figures": {name: figures[name].to_json() for name in kept if name in figures},
+        "auroc_of_folds": [round(value, 4) for value in each],
+        "auroc_by_class": _by_class(probabilities, material),
+        "chosen": [best[number][1].to_json() for number in range(FOLDS)],
+    }
+
+
+def _given(maps: Maps) -> Callable[[Preprocessing], Maps]:
+    return lambda _: maps
+
+
+def _probabilities(model: AnomalyModel, maps: Maps) -> Floats:
+    distances = model.positions.distances(joined(maps, model.layers))
+    return model.calibration(top_mean(distances, model.top_share))
+
+
+def _by_class(probabilities: Floats, material: Material) -> dict[str, float]:
+    """How well each defect class alone is told apart from good parts."""
+    good = np.array([not row.is_defect for row in material.rows])
+    found = {}
+    for name in sorted({name for row in material.rows for name in row.classes}):
+        shown = np.array([name in row.classes for row in material.rows])
+        found[name] = round(auroc(probabilities[good | shown], shown[good | shown]), 4)
+    return found
+
+
+def _parts(material: Material) -> Parts:
+    return Parts(np.array([row.is_defect for row in material.rows]), tuple(material.groups))
+
+
+def _chosen(images: Sequence[bytes], keep: Bools) -> list[bytes]:
+    return [image for image, kept in zip(images, keep, strict=True) if kept]
+
+
+def _description(
+    snapshot: Snapshot,
+    plan: Plan,
+    candidate: Candidate,
+    material: Material,
+    metrics: Mapping[str, Figure],
+    graph: onnx.ModelProto,
+    now: datetime,
+) -> dict[str, Any]:
+    origin = {item.key: item.value for item in graph.metadata_props}
+    good = material.side(TRAIN) & ~_parts(material).is_defect
+    return {
+        "task": ANOMALY,
+        "classes": [ANOMALY],
+        "knows_normal": True,
+        "preprocessing": candidate.preprocessing.to_json(),
+        "method": candidate.method,
+        "layers": list(candidate.layers),
+        "top_share": candidate.top_share,
+        "costs": asdict(plan.costs),
+        "metrics": {name: figure.to_json() for name, figure in metrics.items()},
+        "dataset": {
+            "name": snapshot.name,
+            "hash": snapshot.hash,
+            "images": {part: int(material.side(part).sum()) for part in (TRAIN, VALIDATION)},
+            "learned_from": int(good.sum()),
+            "groups": max(material.groups) + 1,
+            "refused": material.refused,
+            "variants": sorted({row.variant for row in material.rows if row.variant}),
+        },
+        "taxonomy_version": None,
+        "code": {name: installed_version(f"andon-{name}") for name in ("trainer", "vision")},
+        "backbone": origin.get("weights", "unknown"),
+        "licence": snapshot.licence,
+        "trained_at": now.isoformat(),
+    }
