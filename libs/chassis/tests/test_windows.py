@@ -20,6 +20,7 @@ from andon_chassis.bus.namespaced import Namespaced
 from andon_chassis.bus.ports import Message, Partition
 from andon_chassis.clock import SystemClock
 from andon_chassis.codec import Codec, HttpSchemaRegistry
+from andon_chassis.errors import Unavailable
 from andon_chassis.events import Event
 from andon_chassis.health import Health
 from andon_chassis.testing import capture_recorded, publish
@@ -131,7 +132,7 @@ class Scene:
         changelog = f"{self.prefix}windows-counts-changelog"
         try:
             written = [m for n in range(PARTITIONS) for m in self._tail.last(Partition(changelog, n), 100)]
-        except Exception:
+        except Unavailable:
             return 0  # nobody has made the changelog yet
         return unpack(written[-1].value)[0] if written else 0
 
