@@ -43,8 +43,8 @@ class Monkey:
         self._sending = 0
         self._turn = threading.Condition()
         pranks = self._pranks()
-        self._moments = sorted(random.Random(self.seed + 1).sample(range(self.images), len(pranks)))
-        self._script = list(zip(self._moments, pranks, strict=True))
+        moments = sorted(random.Random(self.seed + 1).sample(range(self.images), len(pranks)))
+        self._script = list(zip(moments, pranks, strict=True))
 
     def start(self) -> None:
         self._thread.start()
@@ -54,7 +54,7 @@ class Monkey:
         with self._turn:
             self._sending = number
             self._turn.notify_all()
-            begun = sum(moment <= number for moment in self._moments)
+            begun = sum(moment <= number for moment, _ in self._script)
             self._turn.wait_for(lambda: len(self.done) >= begun or self.failure is not None)
 
     def nothing_more_comes(self) -> None:

@@ -20,7 +20,8 @@ from andon_chassis.consuming import Batching
 from andon_chassis.errors import Invalid
 from andon_chassis.health import Health
 from andon_chassis.objects import MemoryObjectStore
-from andon_vision import DecodeLimits
+from andon_vision import DecodeLimits, Preprocessing
+from andon_vision.release_bundle import ReleaseBundle
 from capture_ingest.adapters.memory import MemoryLedger
 from capture_ingest.api import UploadLimits, create_app
 from capture_ingest.domain import metadata as plants
@@ -39,15 +40,7 @@ PLACE = {"line": "L1", "station": "S1"}
 class Model:
     """Finds everything good."""
 
-    release = "stub-1"
-    classes = ("scratch",)
-
-    @property
-    def rules(self) -> Model:
-        return self
-
-    def band(self, defect_score: float) -> str:
-        return "pass"
+    rules = ReleaseBundle("stub-1", Preprocessing(8, 8), ("scratch",), 1.1, 1.1, {})
 
     def score(self, data: bytes) -> Scored:
         return Scored(0.1, (1.0,), None)

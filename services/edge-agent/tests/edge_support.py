@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
-from andon_vision.release_bundle import load_private_key, make_keys, write_bundle
+from andon_vision import Preprocessing
+from andon_vision.release_bundle import ReleaseBundle, load_private_key, make_keys, write_bundle
 from edge_agent.domain.decision import Scored
 from onnx import TensorProto, helper, numpy_helper
 
@@ -128,14 +129,8 @@ def bomb() -> bytes:
 class StubNetwork:
     """Scores every image the same, and counts."""
 
-    class _Rules:
-        release = "stub-1"
-        classes = CLASSES
-
-        def band(self, defect_score: float) -> str:
-            return "uncertain"
-
-    rules = _Rules()
+    rules = ReleaseBundle("stub-1", Preprocessing(8, 8), CLASSES, 0.0, 1.1, {})
+    """Uncertain whatever the score."""
 
     def __init__(self) -> None:
         self.asked = 0

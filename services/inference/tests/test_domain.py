@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from andon_vision import Preprocessing
+from andon_vision.release_bundle import ReleaseBundle
 from hypothesis import given
 from hypothesis import strategies as st
 from inference.domain.releases import Choice, Place, ReleaseTable
@@ -80,20 +81,15 @@ class TestReleases:
         assert table.choose(*CELL, ready={"v1", "v3"}.__contains__) is None
 
 
-@dataclass(frozen=True)
-class TwoClasses:
-    classes: tuple[str, ...] = ("crack", "fray")
-
-    def band(self, defect_score: float) -> str:
-        return "pass" if defect_score < 0.2 else "defect"
+TWO_CLASSES = ReleaseBundle("r1", Preprocessing(8, 8), ("crack", "fray"), 0.2, 0.2, {})
 
 
 class TestScoring:
     def test_the_likeliest_class_names_a_defect_and_normal_a_good_part(self) -> None:
-        bad = judge(TwoClasses(), Scored(0.8, (0.1, 0.7), None, 1.0))
+        bad = judge(TWO_CLASSES, Scored(0.8, (0.1, 0.7), None, 1.0))
         assert (bad.predicted_class, bad.band) == ("fray", "defect")
         assert bad.scores == pytest.approx({"crack": 0.1, "fray": 0.7, "normal": 0.2})
-        good = judge(TwoClasses(), Scored(0.1, (0.06, 0.04), None, 1.0))
+        good = judge(TWO_CLASSES, Scored(0.1, (0.06, 0.04), None, 1.0))
         assert (good.predicted_class, good.band) == ("normal", "pass")
 
     def test_region_is_what_hangs_together_around_the_brightest_cell(self) -> None:

@@ -196,9 +196,8 @@ def _handler(mes: MesServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or -1)
             body = self.rfile.read(max(0, length))
-            if (
-                len(body) != length
-            ):  # the sender died in the middle of it: that is no message, and no bad signature
+            if len(body) != length:
+                # The sender died in the middle of it: that is no message, and no bad signature.
                 self.close_connection = True
                 return
             wait_s = 0.0

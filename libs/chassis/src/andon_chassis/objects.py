@@ -227,9 +227,8 @@ class NodeObjectStore:
         return ref
 
     def get(self, ref: ObjectRef) -> bytes:
-        if ref.bucket != IMAGES or not HASH.fullmatch(
-            ref.sha256
-        ):  # what an event says is no path until it is a hash
+        # What an event says is no path until it is a hash.
+        if ref.bucket != IMAGES or not HASH.fullmatch(ref.sha256):
             return self._store.get(ref)
         try:
             return verify(ref, self._file(ref).read_bytes())

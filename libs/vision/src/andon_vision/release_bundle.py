@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -66,6 +66,18 @@ class ReleaseBundle:
         if defect_score < self.pass_below:
             return "pass"
         return "defect" if defect_score >= self.reject_from else "uncertain"
+
+    def named(
+        self, defect_score: float, class_probabilities: Sequence[float]
+    ) -> tuple[str, dict[str, float]]:
+        """The class that the model calls the part, `normal` below one half, and the probability of each class.
+
+        `class_probabilities` are of `classes`, in this order.
+        """
+        scores = dict(zip(self.classes, class_probabilities, strict=True))
+        likeliest = max(scores, key=lambda name: scores[name], default=NORMAL)
+        scores[NORMAL] = 1.0 - defect_score
+        return likeliest if defect_score >= 0.5 else NORMAL, scores
 
 
 def canonical_json(value: Any) -> bytes:

@@ -17,10 +17,10 @@ from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.events import Event, Outcome, event
 from andon_chassis.objects import DERIVED
 from andon_events.records import CaptureAudited, InferenceCompleted, ObjectRef, Region
-from andon_vision.release_bundle import ReleaseBundle
+from andon_vision.release_bundle import NORMAL, ReleaseBundle
 from prometheus_client import Counter
 
-from inference.domain.scoring import NORMAL, Scored, Verdict, hottest_region, judge, refused
+from inference.domain.scoring import Scored, Verdict, hottest_region, judge, refused
 from inference.ports import Drawer, ModelDied, ModelFailed, Objects, Releases, Scorer
 
 INFERENCES = Counter("andon_inferences_total", "Images scored, or not", ["line", "station", "status"])

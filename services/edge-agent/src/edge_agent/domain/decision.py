@@ -6,7 +6,7 @@ The words are the plant's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -17,8 +17,6 @@ PASS: Final = "pass"
 REJECT: Final = "reject"
 TO_A_PERSON: Final = "route-to-reviewer"
 KINDS: Final = (PASS, REJECT, TO_A_PERSON)
-
-NORMAL: Final = "normal"
 
 _BANDS: Final = {
     "pass": (PASS, "confident-good"),
@@ -34,12 +32,13 @@ class Rules(Protocol):
     def release(self) -> str:
         """Its id."""
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Defect classes, in the order of the model's output."""
-
     def band(self, defect_score: float) -> str:
         """`pass`, `uncertain` or `defect`."""
+
+    def named(
+        self, defect_score: float, class_probabilities: Sequence[float]
+    ) -> tuple[str, dict[str, float]]:
+        """The class that the model calls the part, and the probability of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,6 @@ def decide(rules: Rules, scored: Scored) -> Decision:
         return Decision(TO_A_PERSON, scored.refused, rules.release)
     if not 0.0 <= scored.defect_score <= 1.0:  # also catches NaN
         return Decision(TO_A_PERSON, "score-out-of-range", rules.release)
-    scores = dict(zip(rules.classes, scored.class_probabilities, strict=True))
-    likeliest = max(scores, key=lambda name: scores[name], default=NORMAL)
-    scores[NORMAL] = 1.0 - scored.defect_score
+    predicted, scores = rules.named(scored.defect_score, scored.class_probabilities)
     kind, reason = _BANDS[rules.band(scored.defect_score)]
-    predicted = likeliest if scored.defect_score >= 0.5 else NORMAL
     return Decision(kind, reason, rules.release, predicted, scored.defect_score, scores)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-NORMAL: Final = "normal"
 
 HeatMap = npt.NDArray[np.uint8]
 
@@ -20,12 +18,13 @@ FAINTEST = 48
 class Rules(Protocol):
     """What a release says about its own numbers."""
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Defect classes, in the order of the model's output."""
-
     def band(self, defect_score: float) -> str:
         """`pass`, `uncertain` or `defect`."""
+
+    def named(
+        self, defect_score: float, class_probabilities: Sequence[float]
+    ) -> tuple[str, dict[str, float]]:
+        """The class that the model calls the part, and the probability of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +60,8 @@ class Box:
 
 def judge(rules: Rules, scored: Scored) -> Verdict:
     """Class and band by the release's own thresholds."""
-    scores = dict(zip(rules.classes, scored.class_probabilities, strict=True))
-    best = max(scores, key=lambda name: scores[name])
-    scores[NORMAL] = 1.0 - scored.defect_score
-    band = rules.band(scored.defect_score)
-    predicted = best if scored.defect_score >= 0.5 else NORMAL
-    return Verdict(predicted, scored.defect_score, scores, band)
+    predicted, scores = rules.named(scored.defect_score, scored.class_probabilities)
+    return Verdict(predicted, scored.defect_score, scores, rules.band(scored.defect_score))
 
 
 def hottest_region(heat: HeatMap, width: int, height: int) -> Box | None:
