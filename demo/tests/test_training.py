@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from andon_demo import training
 from andon_demo.rehearsal import painted_parts
-from andon_demo.training import Trainer, TrainingError, manifest
+from andon_demo.training import Trained, Trainer, TrainingError, manifest
 from trainer.domain.snapshot import parse_snapshot
 
 
@@ -60,6 +60,30 @@ def test_a_release_that_was_deleted_is_trained_again(tmp_path: Path) -> None:
     trainer = _Counting(tmp_path / "cache", tmp_path / "keys", tmp_path / "log")
     Path(trainer.train({"rows": [1]}, "demo").summary["folder"]).rmdir()
     assert not trainer.train({"rows": [1]}, "demo").remembered
+
+
+def test_the_description_is_the_bundles_own(tmp_path: Path) -> None:
+    trainer = _Counting(tmp_path / "cache", tmp_path / "keys", tmp_path / "log")
+    trained = trainer.train({"rows": [1]}, "demo")
+    assert trained.description == {}
+    (Path(trained.summary["folder"]) / "bundle.json").write_text('{"task": "anomaly"}')
+    assert trained.description == {"task": "anomaly"}
+
+
+def test_the_card_is_published_with_the_release(tmp_path: Path) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    class Listening(Trainer):
+        def _run(self, *arguments: str, env: Any = None) -> str:
+            ran.append(arguments)
+            return ""
+
+    trainer = Listening(tmp_path / "cache", tmp_path / "keys", tmp_path / "log")
+    card = tmp_path / "card.html"
+    trainer.publish(Trained({"folder": "r1", "card": str(card)}, 0.0), {})
+    card.write_text("<h1>Card</h1>")
+    trainer.publish(Trained({"folder": "r1", "card": str(card)}, 0.0), {})
+    assert ["--report" in arguments for arguments in ran] == [False, True]
 
 
 def test_what_the_trainer_says_about_its_failure_is_passed_on(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_small_demo_balances_its_books_and_keeps_the_contract_of_its_report(tm
     assert report["signals"].get("new-variant") == 1
     assert sum(kind["opened"] for kind in report["actions"].values()) == sum(report["signals"].values())
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "The books balance." in page
+    assert "The books balance." in page and "The model card" in page
     assert _processes() == []
     _check_traces(report)
 

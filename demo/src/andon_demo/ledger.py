@@ -33,6 +33,7 @@ class CaptureRecord:
     scores: Mapping[str, float] = field(default_factory=dict)
     predicted: str | None = None
     heat_map: r.ObjectRef | None = None
+    regions: tuple[r.Region, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     audited_at: datetime | None = None
     inferred_at: datetime | None = None
@@ -171,6 +172,7 @@ class Ledger:
         capture.inferred += 1
         capture.score, capture.scores = data.defect_score, data.scores
         capture.predicted, capture.heat_map = data.predicted_class, data.heat_map
+        capture.regions = tuple(data.regions)
         capture.timings_ms, capture.inferred_at = data.timings_ms, data.completed_at
         self._lines[data.context.line].inferred += 1
 

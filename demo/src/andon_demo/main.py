@@ -321,11 +321,14 @@ def _play(stage: Stage, plant: Plant, console: Console, began: float) -> tuple[R
 
 
 def _pages(ledger: Ledger) -> dict[str, str]:
-    """The console's pages worth a picture: overview, actions, and a capture that people had to judge."""
+    """The console's pages worth a picture: overview, actions, a capture that people had to judge, the model."""
     judged = next((i for i, c in ledger.captures.items() if len(c.decisions) > 1 and c.heat_map), None)
-    return {"console-overview": "/", "console-actions": "/actions"} | (
-        {"console-capture": f"/captures/{judged}"} if judged else {}
-    )
+    pages = {"console-overview": "/", "console-actions": "/actions"}
+    if judged:
+        pages["console-capture"] = f"/captures/{judged}"
+    if ledger.trained:
+        pages["console-model"] = f"/models/{ledger.trained[-1].release}"
+    return pages
 
 
 def _watch(stream: _Stream, plant: Plant, observer: Observer, table: LiveTable) -> None:
@@ -401,6 +404,7 @@ def _summary(
             float(summary["pass_below"]),
             float(summary["reject_from"]),
             stage.trained.remembered,
+            stage.trained.description,
         ),
         components=versions(),
         played=played(stage.plan, stage.windows, stage.wish.rate, book["moods"], len(left_open)),

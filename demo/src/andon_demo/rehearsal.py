@@ -49,6 +49,29 @@ def unseen_parts(
     ]
 
 
+DESCRIPTION: dict[str, Any] = {
+    "task": "classification",
+    "classes": ["crack"],
+    "metrics": {
+        "recall": {"value": 0.8, "low": 0.7, "high": 0.88},
+        "auroc": {"value": 0.93, "low": 0.89, "high": 0.96},
+    },
+    "chosen_by_validation": {"anomaly": 0.87, "classification": 0.93},
+    "thresholds": {"pass_below": 0.25, "reject_from": 0.7},
+    "calibration": {"method": "platt, out-of-fold"},
+    "dataset": {
+        "name": "painted",
+        "hash": "0" * 64,
+        "images": {"train": 60, "validation": 20},
+        "groups": 80,
+        "variants": ["mono", "poly"],
+        "classes_left_out": {"stain": 1},
+    },
+    "licence": "none is needed",
+    "files": {"model.onnx": "f" * 64},
+}
+"""What the release of this run says of itself."""
+
 START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
 
 
@@ -114,7 +137,13 @@ class Factory:
             ledger=self.ledger,
             mes=mes,
             books=balance(facts_of(self.plan, self.answers, self.ledger, mes, expected, self.left_open)),
-            release=Release("cls-0123456789ab", {"auroc": 0.93, "precision": 0.9, "recall": 0.8}, 0.25, 0.7),
+            release=Release(
+                "cls-0123456789ab",
+                {"auroc": 0.93, "precision": 0.9, "recall": 0.8},
+                0.25,
+                0.7,
+                description=DESCRIPTION,
+            ),
             components={"kafka": "4.1.0", "postgres": "18", "triton": "2.51.0"},
             played=["Everything: this run is synthetic."],
             left_open=self.left_open,
@@ -193,6 +222,7 @@ class Factory:
             defect_score=score,
             scores={"crack": score, GOOD: 1 - score},
             heat_map=self.store.put("derived", self._heat, "image/png"),
+            regions=[r.Region(class_name="crack", x=8.0, y=8.0, width=24.0, height=12.0, score=score or 0.0)],
             timings_ms={"model": 20.0},
             completed_at=at + timedelta(milliseconds=90),
             **when,

@@ -23,6 +23,7 @@ class Release:
     """The model release that decided, with what its trainer claimed on validation data.
 
     Attributes:
+        description: What its bundle says of itself; empty when that is not known.
         remembered: An earlier run had trained it, from the same images by the same code.
     """
 
@@ -31,6 +32,7 @@ class Release:
     pass_below: float
     reject_from: float
     remembered: bool = False
+    description: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

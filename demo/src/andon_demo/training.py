@@ -42,6 +42,12 @@ class Trained:
     remembered: bool = False
 
     @property
+    def description(self) -> dict[str, Any]:
+        """What the release's bundle says of itself."""
+        file = Path(self.summary["folder"]) / "bundle.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+    @property
     def metrics(self) -> dict[str, float]:
         return {name: float(figure["value"]) for name, figure in self.summary["metrics"].items()}
 
@@ -132,7 +138,17 @@ class Trainer:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
         printed = self._run(
-            *("train", "--dataset", str(file), "--out", str(self._cache / "releases"), "--release", name),
+            *(
+                "train",
+                "--task",
+                "auto",
+                "--dataset",
+                str(file),
+                "--out",
+                str(self._cache / "releases"),
+                "--release",
+                name,
+            ),
             *("--backbone", str(self._backbone / "backbone.onnx"), "--key", str(self._keys / "release.key")),
             *("--cache", str(self._cache / "features.sqlite")),
         )
@@ -140,10 +156,11 @@ class Trainer:
         return Trained(json.loads(printed), time.monotonic() - began)
 
     def publish(self, trained: Trained, env: Mapping[str, str]) -> None:
-        """Hand the release to a running system. Raises TrainingError."""
-        self._run(
-            "publish", "--bundle", str(trained.summary["folder"]), "--key", str(self.public_key), env=env
-        )
+        """Hand the release and its card to a running system. Raises TrainingError."""
+        card = trained.summary.get("card")
+        pages = ("--report", str(card)) if card and Path(card).is_file() else ()
+        bundle = ("--bundle", str(trained.summary["folder"]), "--key", str(self.public_key))
+        self._run("publish", *bundle, *pages, env=env)
 
     def _run(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         self._log.parent.mkdir(parents=True, exist_ok=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from multiprocessing.synchronize import Event
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from andon_local import layout, runtime, testing
 
-
-def another_run(folder: Path, entered: Event, leave: Event) -> None:
-    layout.instances_dir = lambda: folder  # type: ignore[assignment]
-    with testing._shared("test"):
-        entered.set()
-        leave.wait(60)
+# Not forked from here: other tests have started the threads of libraries that do not survive it.
+ANOTHER_RUN = """
+import sys
+from pathlib import Path
+from andon_local import layout, runtime, testing
+layout.instances_dir = lambda: Path(sys.argv[1])
+runtime.remove = runtime.stop = lambda name: None
+with testing._shared("test"):
+    print("entered", flush=True)
+    sys.stdin.readline()
+"""
 
 
 @pytest.fixture
@@ -34,16 +39,17 @@ def test_a_run_of_its_own_starts_empty_and_leaves_nothing(calls: list[str]) -> N
 
 @pytest.mark.parametrize("end", ["leaves", "is killed"])
 def test_a_run_beside_another_neither_clears_nor_stops_it(calls: list[str], tmp_path: Path, end: str) -> None:
-    spawn = multiprocessing.get_context("fork")
-    entered, leave = spawn.Event(), spawn.Event()
-    other = spawn.Process(target=another_run, args=(tmp_path, entered, leave))
-    other.start()
-    assert entered.wait(60)
-    with testing._shared("test"):
+    command = [sys.executable, "-c", ANOTHER_RUN, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "entered\n"
+        with testing._shared("test"):
+            assert calls == []
         assert calls == []
-    assert calls == []
 
-    with testing._shared("test"):
-        leave.set() if end == "leaves" else other.kill()
-        other.join(60)
-    assert calls == ["stop test"]
+        with testing._shared("test"):
+            if end == "leaves":
+                other.communicate("\n", timeout=60)
+            else:
+                other.kill()
+                other.wait(60)
+        assert calls == ["stop test"]

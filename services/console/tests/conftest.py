@@ -39,6 +39,63 @@ CLASSES = [
 ]
 
 
+CRACK = {
+    "class_name": "crack",
+    "x": 4.0,
+    "y": 20.0,
+    "width": 40.0,
+    "height": 6.0,
+    "score": 0.83,
+    "outline": [4.0, 22.0, 44.0, 20.0, 44.0, 24.0, 5.0, 26.0],
+    "measurements": {"length_px": 41.2, "length_mm": 8.24, "width_px": 3.96, "angle_deg": -3.2},
+    "key_points": {"start": [4.0, 24.0], "end": [44.0, 22.0]},
+}
+CARD = {
+    "release": "release-7",
+    "task": "classification",
+    "classes": ["crack", "dead-cell"],
+    "severities": {"crack": "critical"},
+    "metrics": {
+        "auroc": {"value": 0.914444, "low": 0.86, "high": 0.95},
+        "false_escape_rate": {"value": 0.012, "low": 0.0, "high": 0.031},
+    },
+    "cross_validated": {"auroc": 0.9},
+    "confusion": {"crack": {"crack": 40, "normal": 2}, "normal": {"normal": 88, "crack": 5}},
+    "thresholds": {"pass_below": 0.19, "reject_from": 0.62},
+    "costs": {"escape": 8.0, "false_reject": 1.0, "review": 0.25},
+    "guarantees": [
+        {
+            "class": "crack",
+            "rate": 0.01,
+            "confidence": 0.95,
+            "threshold": None,
+            "bound": None,
+            "parts": 35,
+            "verdict": "not enough data",
+            "advice": "At least 299 independent parts are needed; there are 35.",
+        }
+    ],
+    "calibration": {"method": "platt, out-of-fold", "defect": {"slope": 1.12, "offset": -0.42}},
+    "dataset": {
+        "name": "cells",
+        "hash": "c4",
+        "images": {"train": 198, "validation": 70},
+        "classes_left_out": {"fray": 3},
+    },
+    "preprocessing": {"width": 224, "height": 224, "fit": "stretch", "interpolation": "area"},
+    "chosen_by_validation": {"anomaly": 0.87, "classification": 0.92},
+    "trained_at": "2026-03-01T12:00:00+00:00",
+    "files": {"model.onnx": "5e26"},
+}
+
+
+def region(**more: Any) -> dict[str, Any]:
+    """A plain rectangle."""
+    place = {"x": 10.0, "y": 12.0, "width": 5.0, "height": 5.0}
+    plain = {"class_name": "crack", "score": 0.6, "outline": [], "measurements": {}, "key_points": {}}
+    return plain | place | more
+
+
 def identity(name: str) -> str:
     return str(uuid5(NAMESPACE_OID, name))
 
@@ -71,6 +128,10 @@ class StandIn:
         self.taxonomies = [
             {"version": "t1", "classes": CLASSES, "published_by": "olga", "published_at": self._time(0)}
         ]
+        self.releases: list[dict[str, Any]] = []
+        self.deployments: list[dict[str, Any]] = []
+        self.cards: dict[str, dict[str, Any]] = {}
+        self.pages: dict[str, str] = {}
         self.commands: list[tuple[str, dict[str, Any], str]] = []
         self.refuse: tuple[int, str, str] | None = None
         self.away = False
@@ -126,12 +187,14 @@ class StandIn:
                 "predicted_class": "crack" if (score or 0) > 0.5 else "good",
                 "defect_score": score,
                 "scores": {} if score is None else {"crack": score, "good": 1 - score},
+                "regions": more.pop("regions", []),
             },
         )
         return identity(name)
 
     def add_review(self, name: str, state: str = "open", **more: Any) -> str:
-        capture_id = self.add_capture(name, "route-to-reviewer", 0.5)
+        regions = more.pop("regions", [])
+        capture_id = self.add_capture(name, "route-to-reviewer", 0.5, regions=regions)
         here = f"/v1/captures/{capture_id}"
         given = [
             {
@@ -158,6 +221,7 @@ class StandIn:
                 "context": {},
                 "image_url": f"{here}/image",
                 "heat_map_url": f"{here}/heat-map",
+                "regions": regions,
                 "reasons": ["uncertain-band"],
                 "proposed_class": "crack",
                 "defect_score": 0.5,
@@ -220,6 +284,61 @@ class StandIn:
         )
         return identity(f"a {name}")
 
+    def add_release(self, name: str, card: dict[str, Any] | None = None, /, **pages: str) -> str:
+        """A release; each of `pages` is a report by name, with its HTML."""
+        here = f"/v1/releases/{name}"
+        self.cards |= {f"{here}/card": card} if card else {}
+        self.pages |= {f"{here}/reports/{report}": text for report, text in pages.items()}
+        self.releases.insert(
+            0,
+            {
+                "release": name,
+                "bundle": {},
+                "task": "classification",
+                "classes": ["crack", "dead-cell"],
+                "dataset_hash": "0" * 64,
+                "metrics": {
+                    "accuracy": 0.85,
+                    "auroc": 0.914444,
+                    "false_escape_rate": 0.012,
+                    "review_share": 0.2,
+                },
+                "pass_below": 0.19,
+                "reject_from": 0.62,
+                "trained_at": self._time(-7200),
+                "card_url": f"{here}/card" if card else None,
+                "reports": [
+                    {"name": report, "url": f"{here}/reports/{report}", "size_bytes": len(text)}
+                    for report, text in sorted(pages.items())
+                ],
+            },
+        )
+        return name
+
+    def deploy(
+        self,
+        release: str,
+        mode: str = "active",
+        place: tuple[str | None, str | None] = (None, None),
+        **more: Any,
+    ) -> None:
+        line, station = place
+        self.deployments.append(
+            {
+                "mode": mode,
+                "line": line,
+                "station": station,
+                "release": release,
+                "share": 1.0,
+                "from_release": None,
+                "rolled_back": False,
+                "reason": None,
+                "ordered_by": "mo",
+                "ordered_at": self._time(-3600),
+                **more,
+            }
+        )
+
     # --- what the console gets
 
     async def _serve(self, request: Request, path: str) -> Response:
@@ -242,6 +361,8 @@ class StandIn:
             if request.headers.get("if-none-match") == '"e"':
                 return Response(status_code=304, headers=headers)
             return Response(grey_png(), media_type="image/png", headers=headers)
+        elif "/" + path in self.pages:
+            return Response(self.pages["/" + path], media_type="text/html", headers={"ETag": '"p"'})
         else:
             found = self._read("/" + path, request.query_params)
             if found is None:
@@ -275,6 +396,13 @@ class StandIn:
             return self._page(self.reviews, lambda r: r["state"] == query["state"], query)
         if path.startswith("/v1/reviews/"):
             return next((r for r in self.reviews if path == f"/v1/reviews/{r['review_id']}"), None)
+        if path == "/v1/releases":
+            return self._page(self.releases, lambda r: True, query)
+        if path == "/v1/deployments":
+            return {"items": self.deployments, "next_cursor": None}
+        if path.startswith("/v1/releases/"):
+            known = {f"/v1/releases/{r['release']}": r for r in self.releases} | self.cards
+            return known.get(path)
         if path == "/v1/actions":
             return self._page(self.actions, lambda a: a["state"] == query["state"], query)
         found = next((c for c in self.captures if path == f"/v1/captures/{c['capture_id']}"), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,10 @@ from andon_local.browser import chromium
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from .conftest import StandIn, identity
+from .conftest import CARD, CRACK, StandIn, identity, region
+
+EVALUATION = """<h1>Measured</h1><p id="proof">no script ran</p>
+<script>document.getElementById("proof").textContent = "a script ran"</script>"""
 
 SIZES = {"desktop": (1440, 900), "tablet": (834, 1112), "tablet on its side": (1112, 834)}
 
@@ -47,7 +51,8 @@ def open_page(browser: Browser, console: str) -> Iterator[Callable[..., Page]]:
     yield opened
     for context in contexts:
         context.close()
-    expected = ("503", "ERR_", "Failed to load resource")  # a test that takes the registry away sees these
+    # A test that takes the registry away sees these; a page in a sandbox is told that its script was blocked.
+    expected = ("503", "ERR_", "Failed to load resource", "Blocked script execution")
     assert [text for text in wrong if not any(part in text for part in expected)] == []
 
 
@@ -57,10 +62,19 @@ def plant(registry: StandIn) -> StandIn:
     registry.add_capture("first", place=("line-b", "cell-1"))
     registry.add_capture("unscored", "hold", None)
     registry.add_capture("rejected", "reject", 0.93)
+    registry.add_capture(
+        "cracked",
+        "hold",
+        0.7,
+        regions=[CRACK, region(class_name="dead-cell", x=32.0, y=40.0, width=16.0, height=8.0)],
+    )
     for number in range(3):
-        registry.add_review(f"open {number}")
+        registry.add_review(f"open {number}", regions=[] if number else [region()])
     registry.add_review("dispute", "disputed")
     registry.add_action("spike")
+    registry.add_release("older")
+    registry.add_release("release-7", CARD, evaluation=EVALUATION)
+    registry.deploy("release-7")
     return registry
 
 
@@ -245,6 +259,88 @@ def test_the_heat_map_comes_and_goes_with_h(open_page: Callable[..., Page], plan
     expect(page.locator("img[data-heat]")).to_have_css("opacity", "0")
 
 
+def box(page: Page, selector: str) -> dict[str, float]:
+    found = page.locator(selector).first.bounding_box()
+    assert found is not None
+    return dict(found)
+
+
+def test_regions_lie_where_the_image_is_and_stay_there(
+    open_page: Callable[..., Page], plant: StandIn
+) -> None:
+    page = open_page(f"/captures/{identity('cracked')}")
+    image, square = box(page, "[data-full]"), "[data-region='2'] .outline"
+    side = min(image["width"], image["height"])  # the image is square, fitted into the middle
+    left, top = image["x"] + (image["width"] - side) / 2, image["y"] + (image["height"] - side) / 2
+
+    def expected(zoom: float) -> list[float]:
+        x = left + side / 2 + (32 / 64 - 0.5) * side * zoom
+        y = top + side / 2 + (40 / 64 - 0.5) * side * zoom
+        return [x, y, 16 / 64 * side * zoom, 8 / 64 * side * zoom]
+
+    for zoom in (1.0, 1.5):
+        found = box(page, square)
+        assert [found[n] for n in ("x", "y", "width", "height")] == pytest.approx(expected(zoom), abs=4)
+        assert box(page, ".label rect")["height"] == pytest.approx(
+            18, abs=1
+        )  # labels do not grow with the image
+        page.get_by_role("button", name="Zoom in").click()
+
+
+def test_the_list_and_the_image_point_at_each_other(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page(f"/captures/{identity('cracked')}")
+    row = page.locator("[data-region-row='1']")
+    expect(row).to_contain_text("Length 41.2 px · 8.24 mm")
+    row.get_by_role("button", name="Show region 1, Crack").focus()
+    expect(page.locator("[data-region='1']")).to_have_class(re.compile("chosen"))
+    expect(page.locator(".tip")).to_contain_text("8.24 mm")
+    page.get_by_role("button", name="Show region 2, Dead cell").press("Enter")
+    assert re.search(r"scale\(2\.\d+\)", page.locator(".sheet").get_attribute("style") or "")
+    page.locator("[data-region='2'] .outline").hover()
+    expect(page.locator("[data-region-row='2']")).to_have_class(re.compile("chosen"))
+    expect(page.locator("[data-region='1']")).not_to_have_class(re.compile("chosen"))
+
+
+def test_regions_come_and_go_with_r(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page(f"/captures/{identity('cracked')}")
+    expect(page.locator(".regions")).to_be_visible()
+    page.keyboard.press("r")
+    expect(page.locator(".regions")).to_be_hidden()
+    expect(page.get_by_label("Regions R")).not_to_be_checked()
+    page.goto(page.url.replace(identity("cracked"), identity("open 0")))
+    expect(page.locator(".regions")).to_be_hidden()
+    page.get_by_label("Regions R").check()
+    expect(page.locator(".regions")).to_be_visible()
+
+
+def test_many_regions_are_numbered_until_one_is_asked_for(
+    open_page: Callable[..., Page], registry: StandIn
+) -> None:
+    registry.add_capture("crowd", "reject", 0.9, regions=[region(x=n * 6.0) for n in range(10)])
+    page = open_page(f"/captures/{identity('crowd')}")
+    expect(page.locator("[data-label='3'] tspan")).to_be_hidden()
+    page.locator("[data-region-row='3']").hover()
+    expect(page.locator("[data-label='3'] tspan")).to_be_visible()
+
+
+def test_the_desk_shows_the_regions_of_each_image(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/review")
+    expect(page.locator("[data-region]")).to_have_count(1)
+    page.keyboard.press("s")
+    page.wait_for_url(f"**/review?at={identity('r open 1')}")
+    expect(page.locator("[data-region]")).to_have_count(0)
+
+
+def test_a_published_page_can_do_nothing(open_page: Callable[..., Page], plant: StandIn) -> None:
+    page = open_page("/models/release-7")
+    page.get_by_role("link", name="Evaluation").click()
+    frame = page.frame_locator("iframe.report")
+    expect(frame.get_by_role("heading", name="Measured")).to_be_visible()
+    expect(frame.locator("#proof")).to_have_text("no script ran")
+    alone = open_page("/models/release-7/reports/evaluation")
+    expect(alone.locator("#proof")).to_have_text("no script ran")
+
+
 def test_zoom_and_pan(open_page: Callable[..., Page], plant: StandIn) -> None:
     page = open_page(f"/captures/{identity('rejected')}")
     sheet = page.locator(".sheet")
@@ -306,8 +402,13 @@ EVERY_PAGE = (
     "/disputes",
     "/captures",
     f"/captures/{identity('rejected')}",
+    f"/captures/{identity('cracked')}",
     "/actions",
     "/actions?state=closed",
+    "/models",
+    "/models/release-7",
+    "/models/older",
+    "/models/release-7?report=evaluation",
 )
 
 

@@ -32,6 +32,17 @@ from dataset_registry.handlers.facts import StateStep
 from fastapi.testclient import TestClient
 
 PEOPLE = {"olga": ["qa-owner"], "ben": ["reviewer"]}
+CRACK = r.Region(
+    class_name="crack",
+    x=12.0,
+    y=30.5,
+    width=40.0,
+    height=6.0,
+    score=0.8,
+    outline=[12.0, 33.0, 52.0, 30.5, 52.0, 36.5],
+    measurements={"length_mm": 4.2},
+    key_points={"start": [12.0, 33.0]},
+)
 PIXELS = b"\x89PNG not really"
 
 
@@ -80,6 +91,7 @@ class Registry:
                 defect_score=0.7 if revision == 1 else None,
                 scores={"crack": 0.7, "good": 0.3} if revision == 1 else {},
                 heat_map=self.heat_map if revision == 1 else None,
+                regions=[CRACK] if revision == 1 else [],
                 policy_version="p1",
             ),
             decided_at=now + timedelta(milliseconds=80),
@@ -98,6 +110,7 @@ class Registry:
             context=context(station=station),
             image=self.image,
             heat_map=self.heat_map,
+            regions=[CRACK],
             reasons=["uncertain"],
             proposed_class="crack",
             defect_score=0.55,
@@ -142,7 +155,7 @@ class Registry:
         )
         return self._event(data, f"finding {trigger}")
 
-    def trained(self, release: str) -> Event[r.ModelTrained]:
+    def trained(self, release: str, **more: Any) -> Event[r.ModelTrained]:
         data = r.ModelTrained(
             release=release,
             bundle=self.objects.put("models", release.encode(), "application/x-tar"),
@@ -154,7 +167,7 @@ class Registry:
             reject_from=0.7,
             trained_at=self.clock.now(),
         )
-        return self._event(data, release)
+        return self._event(replace(data, **more), f"{release} {more}")
 
     def _event(self, data: Any, cause: str) -> Event[Any]:
         scope: Any = getattr(data, "context", None) or getattr(data, "scope", r.Scope())

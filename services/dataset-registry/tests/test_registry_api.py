@@ -16,6 +16,8 @@ from dataset_registry import openapi
 
 from .conftest import PIXELS, Registry, capture, review
 
+PILOT = {"line": "line-a", "station": "cell-1"}
+
 
 def problem(answer: Any, status: int, reason: str) -> None:
     assert answer.headers["content-type"].startswith("application/problem+json"), answer.text
@@ -393,6 +395,9 @@ class TestReleases:
     def promote(self, registry: Registry, release: str, **body: Any) -> Any:
         return registry.http.post(f"/v1/releases/{release}/promote", json=body)
 
+    def roll_back(self, registry: Registry, release: str, **body: Any) -> Any:
+        return registry.http.post(f"/v1/releases/{release}/rollback", json=body)
+
     def test_promotion_is_an_event_and_happens_once(self, registry: Registry) -> None:
         problem(self.promote(registry, "r1"), 404, "unknown-release")
         registry.take(registry.trained("r1"))
@@ -454,6 +459,83 @@ class TestReleases:
         self.promote(registry, "r2", mode="shadow")
         assert registry.keys("model.released") == ["active:*/*", "shadow:*/*"]
         assert registry.line()["stations"][0]["active_release"] == "r1"
+        self.roll_back(registry, "r2")
+        assert [d["release"] for d in registry.get("/v1/deployments")["items"]] == ["r1"]
+        assert self.promote(registry, "r2", mode="shadow").json()["changed"] is True
+        self.promote(registry, "r2")
+        assert [d["mode"] for d in registry.get("/v1/deployments")["items"]] == ["active"]
+
+    def deployed(self, registry: Registry) -> list[tuple[str, str | None, str, float]]:
+        """What is in force: mode, station, release, share; the widest scope first."""
+        items = sorted(registry.get("/v1/deployments")["items"], key=lambda d: d["station"] or "")
+        return [(d["mode"], d["station"], d["release"], d["share"]) for d in items]
+
+    def test_a_canary_decides_a_share_until_it_is_promoted(self, registry: Registry) -> None:
+        registry.take(*(registry.trained(release) for release in ("r1", "r2", "r3")), registry.captured("1"))
+        self.promote(registry, "r1")
+        assert self.promote(registry, "r2", mode="canary", share=0.1, scope=PILOT).json()["changed"] is True
+        assert self.promote(registry, "r2", mode="canary", share=0.1, scope=PILOT).json()["changed"] is False
+        assert self.promote(registry, "r2", mode="canary", share=0.3, scope=PILOT).json()["changed"] is True
+        assert registry.keys("model.released")[1:] == ["canary:line-a/cell-1"] * 2
+        assert [e.share for e in registry.published("model.released")] == [1.0, 0.1, 0.3]
+        assert registry.line()["stations"][0]["active_release"] == "r1"
+        assert self.deployed(registry)[1] == ("canary", "cell-1", "r2", 0.3)
+        self.promote(registry, "r2", scope=PILOT)
+        assert self.deployed(registry) == [("active", None, "r1", 1.0), ("active", "cell-1", "r2", 1.0)]
+        self.promote(registry, "r3", scope=PILOT)
+        last = registry.published("model.released")[-1]
+        assert [known.release for known in last.fallbacks] == ["r2"]
+        assert self.deployed(registry)[1:] == [("active", "cell-1", "r3", 1.0)]
+
+    def test_a_canary_is_withdrawn_by_one_event_that_pins_nothing(self, registry: Registry) -> None:
+        registry.take(*(registry.trained(release) for release in ("r1", "r2", "r3")))
+        self.promote(registry, "r1")
+        self.promote(registry, "r2", mode="canary", share=0.5, scope=PILOT)
+        assert self.roll_back(registry, "r2", scope=PILOT).json() == {"release": "r1", "changed": True}
+        (event,) = registry.published("model.rolled-back")
+        assert (event.release, event.from_release, event.mode) == ("r1", "r2", "canary")
+        assert registry.keys("model.rolled-back") == ["canary:line-a/cell-1"]
+        assert self.deployed(registry) == [("active", None, "r1", 1.0)]
+        problem(self.roll_back(registry, "r2", scope=PILOT), 409, "release-not-active")
+
+    def test_a_withdrawn_release_decides_nowhere_in_the_scope(self, registry: Registry) -> None:
+        registry.take(*(registry.trained(release) for release in ("r1", "r2")))
+        cell_2 = PILOT | {"station": "cell-2"}
+        for scope in ({}, PILOT, cell_2):
+            self.promote(registry, "r1", scope=scope)
+        for scope in ({}, PILOT):
+            self.promote(registry, "r2", scope=scope)
+        self.promote(registry, "r2", mode="canary", share=0.5, scope=cell_2)
+        assert self.roll_back(registry, "r2").json()["release"] == "r1"
+        told = [(e.mode, e.scope.station, e.release) for e in registry.published("model.rolled-back")]
+        assert told == [("active", None, "r1"), ("active", "cell-1", "r1"), ("canary", "cell-2", "r1")]
+        assert {release for _, _, release, _ in self.deployed(registry)} == {"r1"}
+
+    def test_what_changes_around_a_canary_ends_it(self, registry: Registry) -> None:
+        registry.take(*(registry.trained(release) for release in ("r1", "r2", "r3")))
+        self.promote(registry, "r1")
+        self.promote(registry, "r2", mode="canary", share=0.5, scope=PILOT)
+        self.promote(registry, "r3")
+        assert self.deployed(registry) == [("active", None, "r3", 1.0)]
+        problem(self.roll_back(registry, "r2"), 409, "release-not-active")
+
+    def test_nonsense_is_refused(self, registry: Registry) -> None:
+        registry.take(registry.trained("r1"))
+        problem(self.promote(registry, "r1", mode="canary", share=0.1), 409, "nothing-decides-here")
+        self.promote(registry, "r1")
+        problem(self.promote(registry, "r1", mode="canary", share=0.1), 409, "release-decides-already")
+        for body in (
+            {"mode": "canary"},
+            {"mode": "canary", "share": 0},
+            {"mode": "canary", "share": 1},
+            {"mode": "canary", "share": "a tenth"},
+            {"mode": "shadow", "share": 0.1},
+            {"share": 0.1},
+            {"mode": "quickly"},
+        ):
+            problem(self.promote(registry, "r1", **body), 422, "invalid-request")
+        problem(self.promote(registry, "r1", scope={"class_name": "crack"}), 422, "scope-too-narrow")
+        assert len(registry.published("model.released")) == 1
 
 
 class TestDatasets:

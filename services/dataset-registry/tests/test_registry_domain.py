@@ -12,7 +12,7 @@ from dataset_registry.domain.dispositions import Stand, stands
 from dataset_registry.domain.manifests import manifest
 from dataset_registry.domain.pages import read_cursor, write_cursor
 from dataset_registry.domain.refusals import Because, Refused
-from dataset_registry.domain.releases import Deployment, rollback_target
+from dataset_registry.domain.releases import Deployment, Place, deciding, fallbacks, rollback_target
 from dataset_registry.domain.reviews import Answer, adjudicate, answer, judged_class
 from dataset_registry.domain.tallies import Tallies, latency_measure, latency_ms, parts, percentiles
 from dataset_registry.domain.taxonomy import UNPUBLISHED, Taxonomy, model_verdict
@@ -231,6 +231,12 @@ class TestRollback:
         assert refusal(rollback_target, [], "a").reason == "release-not-active"
         assert refusal(rollback_target, self.history("a"), "a").reason == "nothing-to-roll-back-to"
 
+    def test_what_was_withdrawn_stands_in_for_nobody(self) -> None:
+        assert fallbacks(self.history("a", "b"), "c") == ["b", "a"]
+        assert fallbacks(self.history("a", "b", "<a"), "c") == ["a"]
+        assert fallbacks(self.history("a", "b"), "b") == ["a"]
+        assert fallbacks(self.history(*"abcdefg"), "h") == ["g", "f", "e", "d", "c"]
+
 
 def label(number: int, class_name: str = "good") -> dict[str, Any]:
     return {
@@ -318,10 +324,10 @@ class TestLines:
             deployed("b", "l", None),
             deployed("x", "l", "s", "shadow"),
         )
-        assert lines.active_release([everywhere, line, shadow], "l", "s") == "b"
-        assert lines.active_release([everywhere, line, deployed("c", "l", "s")], "l", "s") == "c"
-        assert lines.active_release([everywhere, line], "m", "s") == "a"
-        assert lines.active_release([shadow], "l", "s") is None
+        assert deciding([everywhere, line, shadow], Place("l", "s")) == "b"
+        assert deciding([everywhere, line, deployed("c", "l", "s")], Place("l", "s")) == "c"
+        assert deciding([everywhere, line], Place("m", "s")) == "a"
+        assert deciding([shadow], Place("l", "s")) is None
 
     def test_a_registered_station_shows_before_its_first_image(self) -> None:
         station = {"line": "l", "station": "s", "capture_standard_version": "1", "takt_ms": 900}

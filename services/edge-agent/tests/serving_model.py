@@ -50,7 +50,8 @@ def main() -> None:
         for name, value in response.values.items():
             answered.setdefault(name, []).append(value)
     joined = {name: np.concatenate(parts) for name, parts in answered.items()}
-    joined["STATUS"] = joined["STATUS"].astype(np.str_)
+    for texts in ("STATUS", "REGIONS"):
+        joined[texts] = joined[texts].astype(np.str_)
     np.savez(answers, **joined)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from andon_vision import DecodeLimits
 from andon_vision.release_bundle import load_public_key, read_bundle
-from edge_agent.adapters.network import ModelUnusable, OnnxNetwork
+from andon_vision.runner import ModelUnusable
+from edge_agent.adapters.network import OnnxNetwork
 from edge_agent.domain.decision import decide
 from edge_support import CLASSES, Release, encoded, png
 from inference.serving import model_files
@@ -20,7 +22,7 @@ SERVING = Path(__file__).with_name("serving_model.py")
 
 def open_network(release: Release) -> OnnxNetwork:
     bundle = read_bundle(release.folder, load_public_key(release.public_key))
-    return OnnxNetwork(bundle, release.files["model.onnx"], DecodeLimits())
+    return OnnxNetwork(bundle, release.files, DecodeLimits())
 
 
 def pictures() -> list[bytes]:
@@ -65,6 +67,7 @@ def test_it_answers_what_tritons_model_answers(release: Release, tmp_path: Path)
         )
         assert scored.heat_map is not None
         np.testing.assert_array_equal(scored.heat_map, wanted["HEAT_MAP"][number])
+        assert json.loads(json.dumps(scored.regions)) == json.loads(wanted["REGIONS"][number, 0])
 
 
 @pytest.mark.parametrize(
@@ -91,5 +94,5 @@ def test_an_image_that_breaks_the_network_goes_to_a_person(release: Release) -> 
 
 def test_what_onnxruntime_cannot_run_is_refused(release: Release) -> None:
     bundle = read_bundle(release.folder, load_public_key(release.public_key))
-    with pytest.raises(ModelUnusable, match="onnxruntime cannot run it"):
-        OnnxNetwork(bundle, b"no network", DecodeLimits())
+    with pytest.raises(ModelUnusable, match="onnxruntime cannot run"):
+        OnnxNetwork(bundle, {"model.onnx": b"no network"}, DecodeLimits())

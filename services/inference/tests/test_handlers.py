@@ -22,6 +22,7 @@ from andon_events import records as r
 from andon_vision.release_bundle import pack_bundle
 from inference.adapters.drawing import draw_heat_map
 from inference.adapters.keeper import ReleaseKeeper
+from inference.domain.releases import Trial
 from inference.handlers import Limits, ScoreCaptures
 from inference.serving import ServingLimits
 from inference.testing import SignedRelease, StubServer
@@ -53,7 +54,12 @@ class Plant:
         )
 
     def release(
-        self, release: SignedRelease, line: str | None = None, mode: str = "active", minutes: int = 0
+        self,
+        release: SignedRelease,
+        line: str | None = None,
+        mode: str = "active",
+        minutes: int = 0,
+        share: float = 1.0,
     ) -> None:
         """What `model.released` does, until Triton serves it."""
         bundle = self.objects.put(MODELS, pack_bundle(release.folder), "application/x-tar")
@@ -62,18 +68,20 @@ class Plant:
             bundle=bundle,
             scope=r.Scope(line=line),
             mode=mode,
+            share=share,
             released_by="lead",
             released_at=START + timedelta(minutes=minutes),
         )
         self.keeper.apply(self._event(data))
         self.keeper.synchronise()
 
-    def roll_back(self, to: SignedRelease, source: SignedRelease, minutes: int) -> None:
+    def roll_back(self, to: SignedRelease, source: SignedRelease, minutes: int, mode: str = "active") -> None:
         data = r.ModelRolledBack(
             release=to.bundle.release,
             bundle=self.objects.put(MODELS, pack_bundle(to.folder), "application/x-tar"),
             from_release=source.bundle.release,
             scope=r.Scope(),
+            mode=mode,
             reason="escapes",
             rolled_back_by="lead",
             rolled_back_at=START + timedelta(minutes=minutes),
@@ -144,7 +152,8 @@ def test_a_suspect_part_gets_a_heat_map_and_a_region(plant: Plant) -> None:
     assert picture is not None and picture.shape == (56, 112)
     assert picture[0, -1] == 229 and picture[-1, 0] == 0
     (region,) = done.regions
-    assert (region.x, region.y, region.width, region.height) == (150, 0, 150, 75)
+    assert (region.class_name, region.x, region.y, region.width, region.height) == ("pixel-0", 3, 4, 20, 10)
+    assert region.outline == [3, 4, 23, 4, 23, 14] and region.key_points == {"centre": [13, 9]}
 
 
 def test_a_part_that_passes_costs_no_object(plant: Plant) -> None:
@@ -257,13 +266,41 @@ def test_releases_switch_and_roll_back_by_event(plant: Plant, signed: Callable[[
     plant.release(signed("v2"), minutes=1)
     second = deciding()
     plant.roll_back(signed("v1"), signed("v2"), minutes=2)
-    with pytest.raises(Unavailable):
-        deciding()  # v2 was withdrawn and v1 is not loaded yet: better late than by the wrong model
-    plant.keeper.synchronise()
     assert [first[:3], second[:3], deciding()[:3]] == ["v1-", "v2-", "v1-"]
     plant.keeper.synchronise()
     names = {name[:2] for name in plant.server.loaded_names}
     assert names == {"v1"}
+
+
+def test_what_was_withdrawn_decides_nothing_even_while_nothing_else_can(
+    plant: Plant, signed: Callable[[str], SignedRelease]
+) -> None:
+    audited = plant.audited(b"0.4 part")
+    plant.release(signed("v2"), minutes=1)
+    plant.keeper.lost(signed("v1").bundle.release)
+    plant.roll_back(signed("v1"), signed("v2"), minutes=2)
+    with pytest.raises(Unavailable):
+        plant.handler.handle([audited])  # better late than by the wrong model
+    plant.keeper.synchronise()
+    assert plant.score(audited)[0].release.startswith("v1-")
+
+
+def test_a_canary_decides_its_share_once_whoever_asks_again(
+    plant: Plant, signed: Callable[[str], SignedRelease]
+) -> None:
+    plant.release(signed("v2"), mode="canary", minutes=1, share=0.4)
+    audited = [plant.audited(f"0.{number} part".encode()) for number in range(100, 140)]
+    before = [outcome[0] for outcome in plant.handler.handle(audited) if isinstance(outcome, list)]
+    done = plant.score(*audited)
+    trial = Trial(signed("v2").bundle.release, START, 0.4)
+    expected = ["v2-" if trial.takes(e.data.capture_id) else "v1-" for e in audited]
+    assert [item.release[:3] for item in done] == expected
+    assert [e.data.release[:3] for e in before] == expected
+    assert set(expected) == {"v1-", "v2-"} and not any(item.shadow for item in done)
+    plant.roll_back(signed("v1"), signed("v2"), minutes=2, mode="canary")
+    after = [outcome[0] for outcome in plant.handler.handle(audited) if isinstance(outcome, list)]
+    assert {e.data.release[:3] for e in after} == {"v1-"}
+    assert [e.id for e in after] == [e.id for e in before]  # so nobody takes a second decision from a replay
 
 
 def test_a_line_of_its_own_release_and_a_shadow(plant: Plant, signed: Callable[[str], SignedRelease]) -> None:

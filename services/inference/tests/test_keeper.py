@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from andon_chassis.clock import FakeClock
 from andon_chassis.errors import Unavailable
 from andon_chassis.events import event
@@ -16,6 +17,7 @@ from andon_chassis.testing import START
 from andon_events import records as r
 from andon_vision.release_bundle import make_keys, pack_bundle
 from inference.adapters.keeper import ReleaseKeeper
+from inference.domain.releases import Place
 from inference.serving import SHARED_MODULES, ServingLimits, model_files
 from inference.testing import SignedRelease, StubServer
 
@@ -27,13 +29,26 @@ def keeper_of(server: StubServer, objects: MemoryObjectStore, public_key: Path) 
 
 
 def assign(
-    keeper: ReleaseKeeper, objects: MemoryObjectStore, packed: bytes, release: str, minutes: int
+    keeper: ReleaseKeeper,
+    objects: MemoryObjectStore,
+    packed: bytes,
+    release: str,
+    minutes: int,
+    mode: str = "active",
+    fallbacks: Sequence[SignedRelease] = (),
 ) -> None:
     data = r.ModelReleased(
         release=release,
         bundle=objects.put(MODELS, packed, "application/x-tar"),
         scope=r.Scope(),
-        mode="active",
+        mode=mode,
+        fallbacks=[
+            r.ReleaseRef(
+                release=known.bundle.release,
+                bundle=objects.put(MODELS, pack_bundle(known.folder), "application/x-tar"),
+            )
+            for known in fallbacks
+        ],
         released_by="lead",
         released_at=START + timedelta(minutes=minutes),
     )
@@ -45,17 +60,71 @@ def objects() -> MemoryObjectStore:
     return MemoryObjectStore()
 
 
-def test_new_is_loaded_before_old_is_unloaded(
+def deciding(keeper: ReleaseKeeper) -> str | None:
+    """Who decides now."""
+    place = Place("line-a", "cell-1")
+    choice = keeper.table.choose(place, "c", lambda name: keeper.loaded(name) is not None)
+    return choice and choice.deciding
+
+
+def test_new_is_loaded_before_old_is_unloaded_and_the_one_before_stays(
+    server: StubServer, objects: MemoryObjectStore, signed: Signed
+) -> None:
+    releases = [signed("v1"), signed("v2"), signed("v3")]
+    keeper = keeper_of(server, objects, releases[0].public_key)
+    for minutes, release in enumerate(releases):
+        assign(keeper, objects, pack_bundle(release.folder), release.bundle.release, minutes)
+        keeper.synchronise()
+    steps = [step.split("-")[0] for step in server.history]
+    assert steps == ["load v1", "load v2", "load v3", "unload v1"]
+    assert keeper.loaded(releases[0].bundle.release) is None
+    assert keeper.loaded(releases[1].bundle.release) == releases[1].bundle
+    assert deciding(keeper) == releases[2].bundle.release
+
+
+def test_a_release_that_triton_cannot_run_holds_up_nobody_and_is_tried_again_later(
+    server: StubServer, objects: MemoryObjectStore, signed: Signed
+) -> None:
+    good, bad, later = signed("v1"), signed("v2"), signed("v3")
+    server.unloadable.add(bad.bundle.release)
+    keeper = keeper_of(server, objects, good.public_key)
+    assign(keeper, objects, pack_bundle(good.folder), good.bundle.release, 0)
+    keeper.synchronise()
+    assign(keeper, objects, pack_bundle(bad.folder), bad.bundle.release, 1)
+    with structlog.testing.capture_logs() as logs:
+        keeper.synchronise()
+        keeper.synchronise()
+    said = [log for log in logs if log["event"] == "release.not-loaded"]
+    assert [(log["release"], log["reason"]) for log in said] == [(bad.bundle.release, "no such operator")], (
+        "at once it is not tried again: each attempt costs a process"
+    )
+    assert deciding(keeper) == good.bundle.release
+    assign(keeper, objects, pack_bundle(later.folder), later.bundle.release, 2)
+    keeper.synchronise()
+    assert deciding(keeper) == later.bundle.release
+
+
+def test_after_a_restart_a_bad_release_does_not_stop_the_station(
+    server: StubServer, objects: MemoryObjectStore, signed: Signed
+) -> None:
+    """All that a compacted topic still knows is the bad release, and who decided before it."""
+    good, bad = signed("v1"), signed("v2")
+    keeper = keeper_of(server, objects, good.public_key)
+    assign(keeper, objects, b"no archive", bad.bundle.release, 1, fallbacks=[good])
+    keeper.synchronise()
+    assert deciding(keeper) == good.bundle.release
+
+
+def test_a_mode_of_a_later_version_changes_nothing(
     server: StubServer, objects: MemoryObjectStore, signed: Signed
 ) -> None:
     one, two = signed("v1"), signed("v2")
     keeper = keeper_of(server, objects, one.public_key)
-    for minutes, release in enumerate((one, two)):
-        assign(keeper, objects, pack_bundle(release.folder), release.bundle.release, minutes)
-        keeper.synchronise()
-    assert [step[:7] for step in server.history] == ["load v1", "load v2", "unload "]
-    assert keeper.loaded(one.bundle.release) is None
-    assert keeper.loaded(two.bundle.release) == two.bundle
+    assign(keeper, objects, pack_bundle(one.folder), one.bundle.release, 0)
+    assign(keeper, objects, pack_bundle(two.folder), two.bundle.release, 1, mode="quorum")
+    keeper.synchronise()
+    assert deciding(keeper) == one.bundle.release
+    assert server.loaded_names == {one.bundle.release}
 
 
 def test_a_restarted_triton_gets_its_releases_again(
@@ -109,8 +178,7 @@ def test_a_tampered_bundle_is_refused_and_the_old_release_goes_on(
     packed[at : at + 18] = b'"pass_below": 0.95'
     assign(keeper, objects, bytes(packed), two.bundle.release, 1)
     keeper.synchronise()
-    choice = keeper.table.choose("line-a", "cell-1", lambda name: keeper.loaded(name) is not None)
-    assert choice is not None and choice.active == one.bundle.release
+    assert deciding(keeper) == one.bundle.release
     assert server.loaded_names == {one.bundle.release}
 
 

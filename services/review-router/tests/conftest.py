@@ -21,6 +21,18 @@ from andon_events import records
 from review_router.handlers import Router
 from review_router.reference import Rulebook
 
+CRACK = records.Region(
+    class_name="crack",
+    x=12.0,
+    y=30.5,
+    width=40.0,
+    height=6.0,
+    score=0.8,
+    outline=[12.0, 33.0, 52.0, 30.5, 52.0, 36.5],
+    measurements={"length_mm": 4.2},
+    key_points={"start": [12.0, 33.0]},
+)
+
 
 class World:
     """Makes events for captures by their number, and keeps the rules they meet."""
@@ -120,6 +132,7 @@ class World:
             defect_score=score,
             scores={"crack": score or 0.0},
             heat_map=image_ref(b"heat").object,
+            regions=[CRACK],
             completed_at=self.now,
             captured_at=self.now - timedelta(milliseconds=40),
             received_at=self.now,

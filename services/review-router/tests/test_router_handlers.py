@@ -65,6 +65,7 @@ def test_audit_and_model_together_decide_in_any_order(
     assert decided.evidence.policy_version == "p1"
     assert decided.evidence.model_release == "release-1"
     assert decided.evidence.heat_map is not None
+    assert decided.evidence.regions == news[1 - model_first].data.regions
     assert decided.evidence.causes == [e.id for e in (reversed(news) if model_first else news)]
     assert decided.captured_at == news[0].data.captured_at
     assert cases.cases[world.capture(1)].due_at is None
@@ -92,6 +93,17 @@ def test_a_review_is_requested_with_its_deadline(world: Any, cases: MemoryCases)
     assert (request.due_at - request.requested_at).total_seconds() == 600
     assert (request.answers_wanted, request.proposed_class, request.defect_score) == (2, "crack", 0.5)
     assert request.heat_map == decided.evidence.heat_map
+    assert request.regions == decided.evidence.regions
+    assert request.regions[0].measurements == {"length_mm": 4.2}
+
+
+def test_a_region_that_lies_nowhere_is_left_out(world: Any, cases: MemoryCases) -> None:
+    scored = world.scored(1, 0.5)
+    (sound,) = scored.data.regions
+    nowhere = [replace(sound, x=math.nan), replace(sound, outline=[0.0, math.inf])]
+    scored = replace(scored, data=replace(scored.data, regions=[nowhere[0], sound, nowhere[1]]))
+    decided, _ = tell(world, cases, world.audited(1), scored)
+    assert decided.evidence.regions == [sound]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_a_case_survives_storage_at_every_step(world: Any, database: Database) -
     assert corrected.context == decided.context
     assert corrected.image == decided.image
     assert corrected.evidence.heat_map == request.heat_map
+    assert corrected.evidence.regions == request.regions == world.scored(1).data.regions
     assert corrected.received_at == decided.received_at
     assert (corrected.kind, corrected.corrects) == ("reject", overdue.disposition_id)
     assert sweep(world, database) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from trainer.adapters.backbone import write_backbone
+from trainer.adapters.images import ImageStore
+from trainer.ports import Extractor, ImageReader
+from trainer.workshop import Report, Workshop
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def part(seed: int, scratched: bool) -> npt.NDArray[np.uint8]:
@@ -38,3 +44,17 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """backbone.onnx from the installed wheel."""
     return write_backbone(tmp_path_factory.mktemp("models"))
+
+
+def workshop(
+    backbone: Path,
+    extractor: Extractor,
+    key: Path,
+    folder: Path,
+    *,
+    reader: ImageReader | None = None,
+    report: Report = print,
+) -> Workshop:
+    """A workshop at a fixed moment that writes into `folder` and keeps its work beside it."""
+    work = folder.with_name(f"{folder.name}.work")
+    return Workshop(reader or ImageStore(), extractor, backbone, key, folder, work, WHEN, report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,8 @@ from andon_vision import Preprocessing, decode_image, prepare_pixels
 from andon_vision.release_bundle import load_public_key, make_keys, read_bundle
 from trainer.adapters.anomaly_graph import build_anomaly_release
 from trainer.adapters.features import FeatureCache, FeatureExtractor, open_session
-from trainer.adapters.images import ImageStore, load_dataset
+from trainer.adapters.images import load_dataset
+from trainer.adapters.localising import LEVELS, count_heat
 from trainer.adapters.maps import MapExtractor, even_light
 from trainer.adapters.neighbours import IndexedMemory
 from trainer.adapters.release_graph import HeatScale
@@ -39,19 +39,22 @@ from trainer.domain.anomaly import (
     joined,
     neighbourhood_means,
     platt_of_normals,
+    softened,
+    softening,
     thresholds_of_normals,
     top_mean,
     upsampled,
 )
 from trainer.domain.calibration import Platt
+from trainer.domain.localisation import per_region_overlap, pixel_auroc
 from trainer.domain.metrics import auroc
 from trainer.domain.snapshot import SnapshotError
 from trainer.training import Outcome, Plan
 
-from .conftest import part
+from .conftest import part, workshop
 
 SPEC = Preprocessing(96, 96)
-WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+
 SMALL = Grid((SPEC,), ((GAUSSIAN, ("level10",)), (MEMORY, ("level10",))), (0.0, 0.1))
 
 
@@ -90,9 +93,8 @@ def train_on(
     extractor = FeatureExtractor(backbone, SPEC, FeatureCache(None))
     snapshot = load_dataset(str(dataset))
     plan = Plan("blobs", SPEC)
-    outcome = train_anomaly(
-        snapshot, plan, grid, ImageStore(), extractor, backbone, key, folder, WHEN, said.append
-    )
+    bench = workshop(backbone, extractor, key, folder, report=said.append)
+    outcome = train_anomaly(snapshot, plan, bench, grid)
     return outcome, said
 
 
@@ -139,7 +141,8 @@ def test_the_heat_map_points_at_the_blob(released: tuple[Path, Outcome], blobs: 
     images = pictures(paths)
     (heat,) = open_session(released[0] / "model.onnx", 1).run(["heat_map"], {"image": images})
     near = images[..., 0].reshape(-1, 12, 8, 12, 8).min(axis=(2, 4)) < 45
-    assert np.mean(heat[near]) > 2 * np.mean(heat[~near])
+    # A position is 32 pixels, a third of these images' side.
+    assert np.mean(heat[near]) > 1.4 * np.mean(heat[~near])
 
 
 def test_training_again_gives_the_same_release(
@@ -206,7 +209,8 @@ def test_cross_validation_scores_each_image_once(blobs: Path, backbone: Path) ->
     snapshot, plan = load_dataset(str(blobs)), Plan("x", SPEC)
     extractor = FeatureExtractor(backbone, SPEC, FeatureCache(None))
     grid = Grid((SPEC,), ((GAUSSIAN, ("level14",)),), (0.0,))
-    found = cross_validate(snapshot, plan, grid, ImageStore(), extractor, backbone, lambda text: None)
+    bench = workshop(backbone, extractor, Path("unused"), Path("unused"))
+    found = cross_validate(snapshot, plan, bench, grid)
     assert found["images"] == 64 and len(found["chosen"]) == 5
     assert found["figures"]["auroc"]["value"] > 0.9
     assert found["auroc_by_class"]["blob"] > 0.9
@@ -215,7 +219,7 @@ def test_cross_validation_scores_each_image_once(blobs: Path, backbone: Path) ->
 def test_a_gaussian_is_the_mahalanobis_distance() -> None:
     random = np.random.default_rng(1)
     maps = random.normal(0, [1, 4, 0.5], (60, 2, 2, 3)).astype(np.float32)
-    field = fit_gaussians(maps, ridge=0.2)
+    field = fit_gaussians(maps, ridge=0.2, softness=0)
     at = maps[:, 1, 0]
     spread = np.sqrt(((maps - maps.mean(axis=0)) ** 2).mean(axis=(0, 1, 2)))
     scaled = (at - at.mean(axis=0)) / spread
@@ -224,13 +228,28 @@ def test_a_gaussian_is_the_mahalanobis_distance() -> None:
     np.testing.assert_allclose(field.distances(maps)[:, 1, 0], expected, rtol=1e-3)
 
 
+def test_a_softened_position_looks_beside_it_and_loses_nothing() -> None:
+    rows = softening(6, 2, 0.7)
+    assert rows.shape == (3, 6)
+    np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=1e-6)
+    near = np.exp(-0.5 / 0.7**2)
+    far = np.exp(-2 / 0.7**2)
+    np.testing.assert_allclose(rows[0] * (1 + near + far) * 2, [1, 1, near, near, far, far], rtol=1e-5)
+    maps = np.zeros((1, 4, 2, 3), np.float32)
+    maps[0, 0, 0] = 8.0
+    whole = softened(maps, softening(4, 2, 0), softening(2, 2, 0))
+    np.testing.assert_array_equal(whole[0, :, 0, 0], [2.0, 0.0])
+
+
 def test_index_and_memory_agree_and_tell_the_odd_patch() -> None:
     random = np.random.default_rng(2)
     maps = random.normal(0, 1, (30, 4, 5, 6)).astype(np.float32)
     memory = fit_memory(maps, size=80)
     odd = random.normal(0, 1, (6, 4, 5, 6)).astype(np.float32)
     odd[:, 2, 2] += 9
-    np.testing.assert_allclose(IndexedMemory(memory).distances(odd), memory.distances(odd), atol=1e-3)
+    found = IndexedMemory(memory, pays_from=0).distances(odd)
+    np.testing.assert_allclose(found, memory.distances(odd), atol=1e-3)
+    np.testing.assert_array_equal(IndexedMemory(memory, pays_from=0).distances(odd), found)
     scores = top_mean(memory.distances(np.concatenate([maps, odd])), 0.0)
     assert auroc(scores, np.arange(36) >= 30) > 0.95
 
@@ -256,3 +275,23 @@ def test_scores_without_defects_are_ranks() -> None:
     np.testing.assert_allclose(platt(np.array([0.5, 0.99])), [0.02, 0.5], atol=1e-6)
     limits = thresholds_of_normals(scores, platt)
     assert limits.pass_below < limits.reject_from
+
+
+def test_overlap_by_region_is_that_computed_by_hand() -> None:
+    good, covered = np.array([6.0, 2.0, 1.0, 1.0]), np.array([0.5, 0.5, 0.0, 1.0])
+    # From hot to cold: false 0.1, 0.2, 0.4, 1; mean overlap of two regions 0.5, 0.5, 0.75, 1.
+    by_hand = (0.1 * 0.25 + 0.1 * 0.5 + 0.1 * (0.5 + 0.625) / 2) / 0.3
+    assert per_region_overlap(good, covered, 2) == pytest.approx(by_hand)
+    assert np.isnan(per_region_overlap(good, covered, 0))
+    # Two defective pixels: one hotter than 9.5 of ten good ones, one than 7.
+    assert pixel_auroc(good, np.array([0.0, 1.0, 0.0, 1.0])) == pytest.approx((7 + 9.5) / 20)
+
+
+def test_heat_is_counted_by_pixel_and_by_region() -> None:
+    heat = np.array([[0, 1], [0, 1]], np.float32)
+    mask = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]], bool)
+    counts = count_heat(heat, mask)
+    assert counts.regions == 2 and counts.good.sum() == 9 and counts.bad.sum() == 3
+    assert counts.bad[0] == 1 and counts.bad[-1] == 2
+    assert counts.covered[0] == 1 and counts.covered[-1] == 1
+    assert np.isnan(pixel_auroc(counts.good, np.zeros(LEVELS)))

@@ -31,7 +31,7 @@ from trainer.domain.split import (
     independent_images,
     joined_groups,
 )
-from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds
+from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds, escape_costs
 
 groups_of = st.lists(st.integers(0, 40), min_size=1, max_size=200)
 
@@ -94,6 +94,7 @@ class TestSnapshot:
             "part_id": "7",
             "part_number": "P",
             "product_variant": "mono",
+            "shift": "night",
         }
         item = {
             "capture_id": "c1",
@@ -112,6 +113,7 @@ class TestSnapshot:
         assert snapshot.rows[0].image == ImagePlace(**image)
         assert {row.group for row in snapshot.rows} == {"P/7"}
         assert (snapshot.rows[0].variant, snapshot.rows[0].station) == ("mono", "a/s1")
+        assert snapshot.rows[0].shift == snapshot.rows[0].to_json()["shift"] == "night"
         with pytest.raises(SnapshotError, match="not JSON"):
             parse_manifest(b"{")
 
@@ -223,6 +225,23 @@ class TestThresholds:
         reviewed = (probability >= limits.pass_below) & (probability < limits.reject_from)
         assert reviewed.mean() <= share + 1e-9
         assert limits.pass_below <= limits.reject_from
+
+    def test_a_grave_escape_costs_more_than_a_mild_one(self) -> None:
+        costs = Costs(escape=4, review=0.3, max_review_share=1)
+        shown = [("crack",), ("stain",), ("crack", "stain"), (), ("unheard-of",)]
+        graded = {"crack": "critical", "stain": "minor"}
+        assert escape_costs(shown, graded, costs).tolist() == [20, 1, 20, 4, 4]
+        random = np.random.default_rng(3)
+        probability = random.random(4000)
+        positive = random.random(4000) < probability
+        found = {
+            name: choose_thresholds(
+                probability, positive, costs, escape_costs([(name,)] * 4000, graded, costs)
+            )
+            for name in ("crack", "stain")
+        }
+        assert found["crack"].pass_below == pytest.approx(0.3 / 20, abs=0.03)
+        assert found["stain"].pass_below == pytest.approx(0.3, abs=0.06)
 
 
 class TestMetrics:

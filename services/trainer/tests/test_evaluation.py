@@ -1,28 +1,22 @@
-"""Figures are what a second computation says they are; the holdout is read by evaluations alone, and each is logged."""
+"""Figures are what a second computation says they are; what is counted once is counted once."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from andon_vision import Preprocessing
-from andon_vision.release_bundle import load_public_key, make_keys, read_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.holdout_log import HoldoutLog
-from trainer.adapters.images import ImageStore, load_dataset
 from trainer.adapters.scoring import binary_figures, class_scores, precision_recall, roc
+from trainer.domain.calibration import Platt
 from trainer.domain.evaluation import (
-    class_figures,
     confused_pairs,
     leak_of,
     most_wrong,
@@ -32,13 +26,12 @@ from trainer.domain.evaluation import (
     wilson,
 )
 from trainer.domain.holdout import HoldoutClosed, open_rows
+from trainer.domain.judging import Judged, class_rates, compared, escaped_parts, good_rates
 from trainer.domain.metrics import auroc
-from trainer.domain.snapshot import HOLDOUT, TRAIN, ImagePlace, Row, Snapshot, SnapshotError
-from trainer.evaluating import evaluate_release
-from trainer.main import main
-from trainer.training import Plan, train
+from trainer.domain.snapshot import HOLDOUT, TRAIN, ImagePlace, Row, Snapshot
+from trainer.domain.thresholds import Thresholds
 
-WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+from .conftest import WHEN
 
 
 def some_answers(count: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -91,10 +84,6 @@ class TestFiguresAgainstASecondComputation:
         actual, called = np.array(["a", "a", "a", "b"]), np.array(["a", "a", "c", "b"])
         assert class_scores(actual, called)["class_accuracy"] == 0.75
         assert class_scores(actual, called)["class_accuracy_balanced"] == pytest.approx((2 / 3 + 1) / 2)
-        table = class_figures(actual.tolist(), called.tolist())
-        assert (table["a"].precision, table["a"].recall, table["a"].images) == (1.0, 2 / 3, 3)
-        assert table["c"].precision == 0.0 and math.isnan(table["c"].recall)
-        assert table["c"].to_json()["recall"] is None
         (pair,) = confused_pairs(actual.tolist(), called.tolist())
         assert (pair.actual, pair.predicted, pair.rows) == ("a", "c", (2,))
 
@@ -116,6 +105,98 @@ def test_reliability_bins_hold_every_row_once() -> None:
 
 def test_the_worst_are_wrong_and_ordered() -> None:
     assert most_wrong(np.array([0.4, 0.9, 0.1, 0.6]), 3) == [2, 0]
+
+
+CRACK, HOLE = ("crack",), ("hole",)
+SIX = Judged(
+    shown=(CRACK, CRACK, HOLE, ("crack", "hole"), (), ()),
+    called=("crack", "", "crack", "hole", "", "crack"),
+    scores=np.array([0.9, 0.1, 0.7, 0.6, 0.3, 0.8]),
+    limits=Thresholds(0.2, 0.75),
+    groups=(0, 1, 2, 3, 4, 5),
+    known=("crack", "hole"),
+)
+
+
+class TestByClass:
+    def test_rates_by_hand(self) -> None:
+        found = class_rates(SIX, frozenset(CRACK))
+        values = {name: figure.value for name, figure in found.figures.items()}
+        assert (found.images, found.parts) == (3, 3)
+        assert values["precision"] == pytest.approx(1 / 3), "three are called crack, one of them shows one"
+        assert values["recall"] == pytest.approx(1 / 3), "the second is called good, the third a hole"
+        assert values["false_escape_rate"] == pytest.approx(1 / 3), "the second passes"
+        assert values["false_reject_rate"] == pytest.approx(1 / 2), "the last is good and rejected as a crack"
+        both = class_rates(SIX, frozenset(CRACK + HOLE))
+        assert both.figures["recall"].value == pytest.approx(3 / 4), (
+            "a severity is found under any of its classes"
+        )
+        good = good_rates(SIX)
+        assert (good.images, good.figures["recall"].value) == (2, 0.5)
+
+    def test_a_part_escapes_with_its_first_image(self) -> None:
+        assert escaped_parts(SIX, frozenset(CRACK)) == (1, 3)
+        assert escaped_parts(replace(SIX, groups=(0, 0, 0, 1, 2, 3)), frozenset(CRACK)) == (1, 2)
+
+    def test_mistakes_are_named_by_what_the_image_shows(self) -> None:
+        assert SIX.wrong() == [None, ("crack", ""), ("hole", "crack"), None, None, ("", "crack")]
+
+    def test_a_class_that_cannot_be_named_is_found_as_any_defect(self) -> None:
+        judged = replace(SIX, called=("anomaly", "", "anomaly", "anomaly", "", "anomaly"), known=("anomaly",))
+        found = class_rates(judged, frozenset(CRACK)).figures
+        assert found["recall"].value == pytest.approx(2 / 3)
+        assert set(found) == {"recall", "false_escape_rate"}
+        assert judged.wrong() == [None, ("crack", ""), None, None, None, ("", "anomaly")]
+
+    def test_none_of_a_few_is_not_never(self) -> None:
+        found = class_rates(SIX, frozenset(HOLE)).figures["false_escape_rate"]
+        exact = stats.binomtest(0, 2).proportion_ci(method="exact")
+        assert (found.value, found.low) == (0, 0) and found.high == pytest.approx(exact.high)
+
+    def test_images_of_one_part_are_one_piece_of_evidence(self) -> None:
+        many = Judged(
+            SIX.shown * 9, SIX.called * 9, np.tile(SIX.scores, 9), SIX.limits, SIX.groups * 9, SIX.known
+        )
+        assert class_rates(many, frozenset(CRACK)).parts == 3
+        one, nine = (class_rates(judged, frozenset(CRACK)).figures["recall"] for judged in (SIX, many))
+        assert (nine.low, nine.high) == (one.low, one.high)
+
+
+def test_slices_stand_side_by_side() -> None:
+    random = np.random.default_rng(2)
+    rows = [
+        Row(f"r{n}", ImagePlace(path="-"), CRACK * (n % 2), bool(n % 2), station="ab"[n // 60], shift="night")
+        for n in range(120)
+    ]
+    truth = np.array([row.is_defect for row in rows])
+    clear = np.where(truth, 0.9, 0.1)
+    scores = np.where(np.arange(120) < 60, clear, random.random(120))
+    called = tuple("crack" if score >= 0.5 else "" for score in scores)
+    judged = Judged(
+        tuple(row.classes for row in rows), called, scores, Thresholds(0.2, 0.8), tuple(range(120)), CRACK
+    )
+    found = compared(judged, rows, np.arange(120.0))
+    assert [(item.kind, item.name, item.images) for item in found] == [
+        ("station", "a", 60),
+        ("station", "b", 60),
+        ("exposure", "bright third", 40),
+        ("exposure", "dark third", 40),
+        ("exposure", "middle third", 40),
+    ], "one shift alone is nothing to compare"
+    assert found[0].figures["auroc"].value == 1.0 > found[1].figures["auroc"].high
+    none = found[0].figures["false_escape_rate"]
+    assert (none.value, none.high) == (
+        0,
+        pytest.approx(stats.binomtest(0, 30).proportion_ci(method="exact").high),
+    )
+    assert "exposure" not in {item.kind for item in compared(judged, rows, np.ones(120))}
+
+
+def test_the_raw_score_is_found_behind_the_probability() -> None:
+    scores = np.linspace(-4, 6, 50)
+    platt = Platt(2.0, -1.5)
+    np.testing.assert_allclose(platt.scores(platt(scores)), scores, atol=1e-6)
+    assert np.isfinite(platt.scores(np.array([0.0, 1.0]))).all()
 
 
 class TestLeaks:
@@ -164,66 +245,3 @@ class TestHoldout:
         entries = [json.loads(line) for line in file.read_text().splitlines()]
         assert [entry["release"] for entry in entries] == ["r-1", "r-1", "r-2"]
         assert entries[2]["purpose"] == "again" and entries[2]["at"] == WHEN.isoformat()
-
-
-@pytest.fixture(scope="module")
-def guarded(plates: Path) -> Snapshot:
-    """The plates, every fourth of them held out."""
-    snapshot = load_dataset(str(plates))
-    held = [
-        replace(row, split=HOLDOUT if number % 4 == 0 else None) for number, row in enumerate(snapshot.rows)
-    ]
-    return Snapshot("guarded", tuple(held))
-
-
-class Watching(ImageStore):
-    """Remembers which images were opened."""
-
-    def __init__(self, note: Callable[[], None] = lambda: None) -> None:
-        super().__init__()
-        self.opened: list[str | None] = []
-        self._note = note
-
-    def read(self, place: ImagePlace) -> bytes:
-        self._note()
-        self.opened.append(place.path)
-        return super().read(place)
-
-
-def test_a_release_is_measured_on_the_holdout_alone(
-    guarded: Snapshot, backbone: Path, tmp_path: Path
-) -> None:
-    private, public = make_keys(tmp_path / "keys")
-    spec = Preprocessing(96, 96)
-    extractor = FeatureExtractor(backbone, spec, FeatureCache(None))
-    learning = Watching()
-    folder = tmp_path / "release"
-    train(guarded, Plan("g", spec), learning, extractor, backbone, private, folder, WHEN, print)
-    held = {row.image.path for row in guarded.rows if row.split == HOLDOUT}
-    assert held and not held & set(learning.opened)
-
-    bundle = read_bundle(folder, load_public_key(public))
-    file = tmp_path / "holdout.jsonl"
-    judging = Watching(lambda: _must_be_logged(file))
-    log = HoldoutLog(file)
-    found = evaluate_release(bundle, folder, guarded, judging, log, "release", WHEN)
-    assert set(judging.opened) == held
-    assert (found["reading"], found["images"]) == (1, len(held))
-    assert found["figures"]["auroc"]["value"] > 0.9
-    assert sum(sum(row.values()) for row in found["confusion"].values()) == len(held)
-    again = evaluate_release(bundle, folder, guarded, judging, log, "again", WHEN)
-    assert again["reading"] == 2
-
-    manifest = tmp_path / "guarded.json"
-    manifest.write_text(json.dumps(guarded.to_json()), "utf-8")
-    places = ["--bundle", str(folder), "--key", str(public), "--dataset", str(manifest), "--log", str(file)]
-    assert main(["evaluate", *places, "--purpose", "by hand"]) == 0
-    assert [json.loads(line)["purpose"] for line in file.read_text().splitlines()][-1] == "by hand"
-
-    with pytest.raises(SnapshotError, match="no holdout"):
-        open_ones = Snapshot("open", tuple(open_rows(guarded)))
-        evaluate_release(bundle, folder, open_ones, judging, log, "release", WHEN)
-
-
-def _must_be_logged(file: Path) -> None:
-    assert file.is_file(), "an image of the holdout was opened before the reading was logged"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -34,14 +33,19 @@ from trainer.domain.calibration import Platt
 from trainer.domain.head import ClassHead, Head, Linear
 from trainer.domain.snapshot import HOLDOUT, ImagePlace, Row, Snapshot, SnapshotError
 from trainer.main import main
-from trainer.training import Outcome, Plan, Report, gather, train
+from trainer.training import Outcome, Plan, gather, train_classification
+from trainer.workshop import Report, Workshop
 
-from .conftest import part
+from .conftest import part, workshop
 
 TrainOn = Callable[..., tuple[Outcome, Path]]
 
 SPEC = Preprocessing(96, 96)
-WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def reading(extractor: FeatureExtractor, reader: ImageStore | None = None) -> Workshop:
+    """A workshop in which nothing is written."""
+    return workshop(Path("unused"), extractor, Path("unused"), Path("unused"), reader=reader)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +66,8 @@ def run(
 ) -> Callable[[Path], Outcome]:
     def once(folder: Path) -> Outcome:
         snapshot = load_dataset(str(plates))
-        return train(
-            snapshot, Plan("plates", SPEC), ImageStore(), extractor, backbone, keys[0], folder, WHEN, print
+        return train_classification(
+            snapshot, Plan("plates", SPEC), workshop(backbone, extractor, keys[0], folder)
         )
 
     return once
@@ -107,8 +111,8 @@ def with_more(plates: Path, folder: Path, **classes: int) -> Path:
 def train_on(backbone: Path, extractor: FeatureExtractor, keys: tuple[Path, Path], tmp_path: Path) -> TrainOn:
     def once(folder: Path, report: Report = print) -> tuple[Outcome, Path]:
         out, snapshot = tmp_path / "out", load_dataset(str(folder))
-        plan = Plan("rare", SPEC)
-        return train(snapshot, plan, ImageStore(), extractor, backbone, keys[0], out, WHEN, report), out
+        bench = workshop(backbone, extractor, keys[0], out, report=report)
+        return train_classification(snapshot, Plan("rare", SPEC), bench), out
 
     return once
 
@@ -256,7 +260,7 @@ def test_the_holdout_is_never_opened(plates: Path, extractor: FeatureExtractor) 
             opened.append(str(place))
             return super().read(place)  # type: ignore[arg-type]
 
-    material = gather(Snapshot("guarded", guarded), Plan("x", SPEC), Watching(), extractor)
+    material = gather(Snapshot("guarded", guarded), Plan("x", SPEC), reading(extractor, Watching()))
     assert len(opened) == len(material.rows) == sum(row.split is None for row in guarded)
 
 
@@ -270,7 +274,7 @@ def test_near_duplicates_stay_on_one_side(plates: Path, extractor: FeatureExtrac
             assert cv2.imwrite(
                 str(folder / f"{path.stem}-{exposure}.png"), (picture * exposure).astype(np.uint8)
             )
-    material = gather(load_dataset(str(tmp_path)), Plan("x", SPEC), ImageStore(), extractor)
+    material = gather(load_dataset(str(tmp_path)), Plan("x", SPEC), reading(extractor))
     sides: dict[str, set[str]] = {}
     for row, side in zip(material.rows, material.parts, strict=True):
         sides.setdefault(row.id.rsplit("-", 1)[0], set()).add(side)

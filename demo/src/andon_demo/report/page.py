@@ -17,6 +17,7 @@ from andon_demo.books import Line
 from andon_demo.pictures import ARRIVES, upload_of
 from andon_demo.report import charts, sankey
 from andon_demo.report.analysis import Judged, model_figures
+from andon_demo.report.card import card_of
 from andon_demo.report.figures import report_json
 from andon_demo.report.thumbnails import screenshot, thumbnail
 from andon_demo.run import Run, state_of
@@ -99,6 +100,7 @@ def render(run: Run, fetch: Fetch) -> str:
         figures=report_json(run),
         model=model,
         claimed=run.release.metrics,
+        card=card_of(run.release.description),
         flow=sankey.draw(list(_flows(run, judged)), COLOURS),
         latency=charts.latency(judged, run.takt_ms, _stall_span(run, start)),
         scores=charts.scores(judged, run.release.pass_below, run.release.reject_from),
@@ -283,7 +285,7 @@ def _gallery(
         pictures.append(
             Picture(
                 image=image,
-                heat=thumbnail(data, heat) if heat else None,
+                heat=thumbnail(data, heat, regions=capture.regions) if heat else None,
                 title=_shorter(row.first) + (f" → {_shorter(row.final)}" if row.final != row.first else ""),
                 lines=tuple(
                     t

@@ -20,7 +20,15 @@ from andon_vision.hashing import (
     perceptual_hash,
 )
 from andon_vision.header import MEDIA_TYPES, ImageHeader, sniff_image
-from andon_vision.preprocess import Preprocessing, prepare, prepare_pixels, resize, to_eight_bit
+from andon_vision.preprocess import (
+    Frame,
+    Preprocessing,
+    frame_of,
+    prepare,
+    prepare_pixels,
+    resize,
+    to_eight_bit,
+)
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -28,12 +36,14 @@ __all__ = [
     "REASONS",
     "DecodeLimits",
     "DecodedImage",
+    "Frame",
     "ImageHeader",
     "ImageRefused",
     "Pixels",
     "Preprocessing",
     "check_limits",
     "decode_image",
+    "frame_of",
     "grey",
     "hamming_distance",
     "hamming_distances",

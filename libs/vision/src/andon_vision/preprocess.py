@@ -43,6 +43,53 @@ class Preprocessing:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where an original image of `width` x `height` pixels lies in a model's input.
+
+    `content` is left, top, right, bottom in pixels of the input; outside of it is the letterbox's grey.
+    """
+
+    width: int
+    height: int
+    input_width: int
+    input_height: int
+    content: tuple[int, int, int, int]
+
+    def to_original(
+        self, left: float, top: float, right: float, bottom: float
+    ) -> tuple[float, float, float, float]:
+        """A rectangle's corners in the input as corners in the original image, cut at its border."""
+        x0, y0, x1, y1 = self.content
+        across, down = self.width / (x1 - x0), self.height / (y1 - y0)
+        return (
+            min(max((left - x0) * across, 0.0), self.width),
+            min(max((top - y0) * down, 0.0), self.height),
+            min(max((right - x0) * across, 0.0), self.width),
+            min(max((bottom - y0) * down, 0.0), self.height),
+        )
+
+    def cut(self, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The part of a map over the whole input, (..., rows, columns), that shows the image."""
+        rows, columns = cells.shape[-2:]
+        x0, y0, x1, y1 = self.content
+        top, left = y0 * rows // self.input_height, x0 * columns // self.input_width
+        bottom = max(top + 1, round(y1 * rows / self.input_height))
+        right = max(left + 1, round(x1 * columns / self.input_width))
+        return cells[..., top:bottom, left:right]
+
+
+def frame_of(width: int, height: int, spec: Preprocessing) -> Frame:
+    """Where `prepare_pixels` puts an image of this size."""
+    if spec.fit == "stretch":
+        return Frame(width, height, spec.width, spec.height, (0, 0, spec.width, spec.height))
+    scale = min(spec.width / width, spec.height / height)
+    inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (spec.width - inner_width) // 2, (spec.height - inner_height) // 2
+    content = (left, top, left + inner_width, top + inner_height)
+    return Frame(width, height, spec.width, spec.height, content)
+
+
 def to_eight_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """8 bits a channel; of 16 the upper ones, so that the same scene always gives the same number."""
     return (
@@ -62,12 +109,10 @@ def resize(pixels: Pixels, width: int, height: int, interpolation: str = "area")
 
 def _letterbox(pixels: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[np.uint8]:
     """Keeps the aspect ratio and fills the rest with mid-grey, centred."""
-    scale = min(spec.width / pixels.shape[1], spec.height / pixels.shape[0])
-    width, height = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-    small = resize(pixels, width, height, spec.interpolation)
+    left, top, right, bottom = frame_of(pixels.shape[1], pixels.shape[0], spec).content
+    small = resize(pixels, right - left, bottom - top, spec.interpolation)
     canvas = np.full((spec.height, spec.width, *pixels.shape[2:]), 127, np.uint8)
-    top, left = (spec.height - height) // 2, (spec.width - width) // 2
-    canvas[top : top + height, left : left + width] = small
+    canvas[top:bottom, left:right] = small
     return canvas
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -39,6 +39,7 @@ SIGNATURE: Final = "bundle.sig"
 MODEL: Final = "model.onnx"
 MEDIA_TYPE: Final = "application/x-tar"
 NORMAL: Final = "normal"
+_ADVICE: Final = "Fetch the bundle again from where it was published."
 _MAX_FILES: Final = 16
 _MAX_BYTES: Final = 2 * 1024**3
 
@@ -121,13 +122,14 @@ def read_bundle(folder: Path, key: Ed25519PublicKey) -> ReleaseBundle:
 def parse_bundle(files: Mapping[str, bytes], key: Ed25519PublicKey) -> ReleaseBundle:
     """The same for files in memory. Files that the description does not name are refused as well."""
     if DESCRIPTION not in files or SIGNATURE not in files:
-        raise BundleRefused(f"a bundle needs {DESCRIPTION} and {SIGNATURE}")
+        raise BundleRefused(f"a bundle needs {DESCRIPTION} and {SIGNATURE}. {_ADVICE}")
     text = files[DESCRIPTION]
     try:
         key.verify(base64.b64decode(files[SIGNATURE], validate=False), text)
     except (InvalidSignature, ValueError) as error:
         raise BundleRefused(
-            "the signature does not match: the bundle was altered or another key signed it"
+            "the signature does not match: the bundle was altered or another key signed it. "
+            f"{_ADVICE} If it is whole, name the public key of whoever signed it."
         ) from error
     description = json.loads(text)
     if description.get("schema") != SCHEMA:
@@ -136,10 +138,10 @@ def parse_bundle(files: Mapping[str, bytes], key: Ed25519PublicKey) -> ReleaseBu
         )
     hashes = description["files"]
     if set(hashes) != set(files) - {DESCRIPTION, SIGNATURE}:
-        raise BundleRefused("the bundle's files are not those that were signed")
+        raise BundleRefused(f"the bundle's files are not those that were signed. {_ADVICE}")
     for file, expected in hashes.items():
         if hashlib.sha256(files[file]).hexdigest() != expected:
-            raise BundleRefused(f"{file} is not the file that was signed")
+            raise BundleRefused(f"{file} is not the file that was signed. {_ADVICE}")
     return _described(description)
 
 
@@ -203,7 +205,10 @@ def make_keys(folder: Path) -> tuple[Path, Path]:
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
     """The signing key of a PEM file. Raises `BundleRefused` for another kind of key."""
-    key = load_pem_private_key(path.read_bytes(), password=None)
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BundleRefused(f"{path.name} is not a private key in PEM without a password") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleRefused(f"{path.name} is not an Ed25519 private key")
     return key
@@ -216,7 +221,12 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 
 def parse_public_key(pem: bytes) -> Ed25519PublicKey:
     """The verifying key in PEM bytes. Raises `BundleRefused` for another kind of key."""
-    key = load_pem_public_key(pem)
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BundleRefused(
+            "the verifying key is not a public key in PEM; name the signer's release.pub"
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise BundleRefused("the verifying key is not an Ed25519 public key")
     return key

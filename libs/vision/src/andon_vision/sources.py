@@ -28,6 +28,7 @@ class SourceImage:
 
     `classes` are its defect classes, empty for a good part. `defect_probability` is 0 to 1 where experts disagreed and
     0 or 1 elsewhere. `group` names images of the same physical part ("" when unknown): they must never be split.
+    `annotation` is the file that says where the defects are; `template` a picture of the same place without a defect.
     """
 
     path: Path
@@ -38,6 +39,8 @@ class SourceImage:
     variant: str
     station_hint: str
     group: str
+    annotation: Path | None = None
+    template: Path | None = None
 
     def read(self) -> bytes:
         """The encoded image."""
@@ -95,6 +98,7 @@ def _indexed(folder: Path) -> Iterator[SourceImage]:
             )
         template = row.get("template_file") or ""
         group = template if template else ""
+        told = _inside(folder, row.get("annotation_file") or "", number)
         for name, defect in ((row["image"], row["label"] == "defect"), (template, False)):
             path = _inside(folder, name, number)
             if path is None or path in seen:
@@ -112,6 +116,8 @@ def _indexed(folder: Path) -> Iterator[SourceImage]:
                 variant=row.get("product") or folder.name,
                 station_hint=row.get("station_hint") or "",
                 group=group,
+                annotation=told if name == row["image"] else None,
+                template=_inside(folder, template, number),
             )
 
 

@@ -156,6 +156,60 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A region of an image that a model points at; pixels of the original image, origin top left.
+
+    Attributes:
+        class_name: Class.
+        x: Left.
+        y: Top.
+        width: Width.
+        height: Height.
+        score: 0 to 1.
+        outline: Outer ring as x, y, x, y, ...; empty for a plain rectangle.
+        measurements: By name, with the unit at the name's end: length_px, width_mm.
+        key_points: By name: x and y.
+    """
+
+    class_name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    outline: list[float] = dataclass_field(default_factory=list)
+    measurements: dict[str, float] = dataclass_field(default_factory=dict)
+    key_points: dict[str, list[float]] = dataclass_field(default_factory=dict)
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "class_name": self.class_name,
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+            "score": self.score,
+            "outline": self.outline,
+            "measurements": self.measurements,
+            "key_points": self.key_points,
+        }
+
+    @classmethod
+    def from_avro(cls, raw: dict[str, Any]) -> Region:
+        return cls(
+            class_name=raw["class_name"],
+            x=raw["x"],
+            y=raw["y"],
+            width=raw["width"],
+            height=raw["height"],
+            score=raw["score"],
+            outline=raw["outline"],
+            measurements=raw["measurements"],
+            key_points=raw["key_points"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What a disposition rests on; enough to decide again and get the same answer.
 
@@ -167,6 +221,7 @@ class Evidence:
         defect_score: Calibrated probability that the part is defective.
         scores: Probability by class.
         heat_map: Where the model looked.
+        regions: What the model points at.
         policy_version: Policy in force.
         taxonomy_version: Taxonomy in force.
         review_id: Review that decided, for corrections.
@@ -180,6 +235,7 @@ class Evidence:
     defect_score: float | None = None
     scores: dict[str, float] = dataclass_field(default_factory=dict)
     heat_map: ObjectRef | None = None
+    regions: list[Region] = dataclass_field(default_factory=list)
     policy_version: str
     taxonomy_version: str | None = None
     review_id: str | None = None
@@ -194,6 +250,7 @@ class Evidence:
             "defect_score": self.defect_score,
             "scores": self.scores,
             "heat_map": None if self.heat_map is None else self.heat_map.to_avro(),
+            "regions": [item.to_avro() for item in self.regions],
             "policy_version": self.policy_version,
             "taxonomy_version": self.taxonomy_version,
             "review_id": self.review_id,
@@ -210,6 +267,7 @@ class Evidence:
             defect_score=raw["defect_score"],
             scores=raw["scores"],
             heat_map=None if raw["heat_map"] is None else ObjectRef.from_avro(raw["heat_map"]),
+            regions=[Region.from_avro(item) for item in raw["regions"]],
             policy_version=raw["policy_version"],
             taxonomy_version=raw["taxonomy_version"],
             review_id=raw["review_id"],
@@ -256,44 +314,54 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """A region of an image that a model points at; pixels of the original image, origin top left.
+class ReleaseRef:
+    """A release and where its bundle lies.
 
     Attributes:
-        class_name: Class.
-        x: Left.
-        y: Top.
-        width: Width.
-        height: Height.
-        score: 0 to 1.
+        release: Content-addressed name.
+        bundle: The bundle archive.
     """
 
-    class_name: str
-    x: float
-    y: float
-    width: float
-    height: float
-    score: float
+    release: str
+    bundle: ObjectRef
 
     def to_avro(self) -> dict[str, Any]:
         return {
-            "class_name": self.class_name,
-            "x": self.x,
-            "y": self.y,
-            "width": self.width,
-            "height": self.height,
-            "score": self.score,
+            "release": self.release,
+            "bundle": self.bundle.to_avro(),
         }
 
     @classmethod
-    def from_avro(cls, raw: dict[str, Any]) -> Region:
+    def from_avro(cls, raw: dict[str, Any]) -> ReleaseRef:
         return cls(
-            class_name=raw["class_name"],
-            x=raw["x"],
-            y=raw["y"],
-            width=raw["width"],
-            height=raw["height"],
-            score=raw["score"],
+            release=raw["release"],
+            bundle=ObjectRef.from_avro(raw["bundle"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReport:
+    """A page about a release. Readers show it as a stranger's: it may hold scripts.
+
+    Attributes:
+        name: Its name among the release's reports: card, evaluation, ...
+        object: The page, text/html.
+    """
+
+    name: str
+    object: ObjectRef
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "object": self.object.to_avro(),
+        }
+
+    @classmethod
+    def from_avro(cls, raw: dict[str, Any]) -> ReleaseReport:
+        return cls(
+            name=raw["name"],
+            object=ObjectRef.from_avro(raw["object"]),
         )
 
 
@@ -1037,15 +1105,17 @@ class MesFindingReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReleased:
-    """From now on this release decides (or shadows) in this scope.
+    """From now on this release decides in this scope, or a share of its captures, or only watches.
 
     Attributes:
         release: Release.
         bundle: The bundle archive.
         scope: Null line and station: everywhere.
-        mode: active or shadow.
+        mode: active, canary (decides a share) or shadow (never decides).
         released_by: Person.
         released_at: Processing time.
+        share: Canary: share of the captures that it decides, above 0 and below 1.
+        fallbacks: What decided here before and was not withdrawn, the latest first; stands in while this is not loaded.
     """
 
     release: str
@@ -1054,6 +1124,8 @@ class ModelReleased:
     mode: str
     released_by: str
     released_at: datetime
+    share: float = 1.0
+    fallbacks: list[ReleaseRef] = dataclass_field(default_factory=list)
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1063,6 +1135,8 @@ class ModelReleased:
             "mode": self.mode,
             "released_by": self.released_by,
             "released_at": self.released_at,
+            "share": self.share,
+            "fallbacks": [item.to_avro() for item in self.fallbacks],
         }
 
     @classmethod
@@ -1074,21 +1148,24 @@ class ModelReleased:
             mode=raw["mode"],
             released_by=raw["released_by"],
             released_at=raw["released_at"],
+            share=raw["share"],
+            fallbacks=[ReleaseRef.from_avro(item) for item in raw["fallbacks"]],
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRolledBack:
-    """The release named here decides again in this scope.
+    """A release was withdrawn in this scope: it decides nothing there any more.
 
     Attributes:
-        release: Release that decides again.
+        release: Release that decides now.
         bundle: Its bundle.
         from_release: Release that was withdrawn.
         scope: Where.
         reason: Why.
         rolled_back_by: Person.
         rolled_back_at: Processing time.
+        mode: What was withdrawn: the active release (and any canary beside it), the canary, or the shadow.
     """
 
     release: str
@@ -1098,6 +1175,7 @@ class ModelRolledBack:
     reason: str
     rolled_back_by: str
     rolled_back_at: datetime
+    mode: str = "active"
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1108,6 +1186,7 @@ class ModelRolledBack:
             "reason": self.reason,
             "rolled_back_by": self.rolled_back_by,
             "rolled_back_at": self.rolled_back_at,
+            "mode": self.mode,
         }
 
     @classmethod
@@ -1120,6 +1199,7 @@ class ModelRolledBack:
             reason=raw["reason"],
             rolled_back_by=raw["rolled_back_by"],
             rolled_back_at=raw["rolled_back_at"],
+            mode=raw["mode"],
         )
 
 
@@ -1137,6 +1217,8 @@ class ModelTrained:
         pass_below: Proposed threshold.
         reject_from: Proposed threshold.
         trained_at: Processing time.
+        card: The bundle's description as JSON: what the release is made of, what it can do and what it cannot.
+        reports: Pages about the release, for people.
     """
 
     release: str
@@ -1148,6 +1230,8 @@ class ModelTrained:
     pass_below: float
     reject_from: float
     trained_at: datetime
+    card: ObjectRef | None = None
+    reports: list[ReleaseReport] = dataclass_field(default_factory=list)
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1160,6 +1244,8 @@ class ModelTrained:
             "pass_below": self.pass_below,
             "reject_from": self.reject_from,
             "trained_at": self.trained_at,
+            "card": None if self.card is None else self.card.to_avro(),
+            "reports": [item.to_avro() for item in self.reports],
         }
 
     @classmethod
@@ -1174,6 +1260,8 @@ class ModelTrained:
             pass_below=raw["pass_below"],
             reject_from=raw["reject_from"],
             trained_at=raw["trained_at"],
+            card=None if raw["card"] is None else ObjectRef.from_avro(raw["card"]),
+            reports=[ReleaseReport.from_avro(item) for item in raw["reports"]],
         )
 
 
@@ -1316,6 +1404,7 @@ class ReviewRequested:
         context: Where and of what.
         image: The image.
         heat_map: Where the model looked.
+        regions: What the model points at.
         reasons: Why a person is asked.
         proposed_class: The model's proposal.
         defect_score: The model's probability.
@@ -1332,6 +1421,7 @@ class ReviewRequested:
     context: CaptureContext
     image: ImageRef
     heat_map: ObjectRef | None = None
+    regions: list[Region] = dataclass_field(default_factory=list)
     reasons: list[str] = dataclass_field(default_factory=list)
     proposed_class: str | None = None
     defect_score: float | None = None
@@ -1349,6 +1439,7 @@ class ReviewRequested:
             "context": self.context.to_avro(),
             "image": self.image.to_avro(),
             "heat_map": None if self.heat_map is None else self.heat_map.to_avro(),
+            "regions": [item.to_avro() for item in self.regions],
             "reasons": self.reasons,
             "proposed_class": self.proposed_class,
             "defect_score": self.defect_score,
@@ -1368,6 +1459,7 @@ class ReviewRequested:
             context=CaptureContext.from_avro(raw["context"]),
             image=ImageRef.from_avro(raw["image"]),
             heat_map=None if raw["heat_map"] is None else ObjectRef.from_avro(raw["heat_map"]),
+            regions=[Region.from_avro(item) for item in raw["regions"]],
             reasons=raw["reasons"],
             proposed_class=raw["proposed_class"],
             defect_score=raw["defect_score"],

@@ -149,7 +149,7 @@ MODEL_RELEASED = Topic(
     compatibility="BACKWARD_TRANSITIVE",
     config={"cleanup.policy": "compact", "retention.ms": "-1"},
 )
-"""From now on this release decides (or shadows) in this scope."""
+"""From now on this release decides in this scope, or a share of its captures, or only watches."""
 
 MODEL_ROLLED_BACK = Topic(
     name="model.rolled-back",
@@ -160,7 +160,7 @@ MODEL_ROLLED_BACK = Topic(
     compatibility="BACKWARD_TRANSITIVE",
     config={"cleanup.policy": "compact", "retention.ms": "-1"},
 )
-"""The release named here decides again in this scope."""
+"""A release was withdrawn in this scope: it decides nothing there any more."""
 
 MODEL_TRAINED = Topic(
     name="model.trained",

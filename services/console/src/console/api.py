@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from console import handlers, protection
+from console.domain.models import TASKS
 from console.domain.words import PROOFS, sentence
 from console.ports import RefusedByRegistry, Registry
 from console.rendering import STATIC, render
@@ -32,7 +33,7 @@ YEAR_S = 31_536_000
 STRIP, PAGE = 24, 48
 PART_KEPT_S = 0.9
 VIEWS = {"image": "image?view=screen", "thumbnail": "image?view=thumbnail", "heat-map": "heat-map"}
-SECTIONS = ("/", "/review", "/disputes", "/captures", "/actions")
+SECTIONS = ("/", "/review", "/disputes", "/captures", "/actions", "/models")
 
 Person = Annotated[str | None, Cookie(alias=REVIEWER)]
 Field = Annotated[str, Form(max_length=4000)]
@@ -60,6 +61,7 @@ def create_app(registry: Registry, clock: Clock, health: Health) -> FastAPI:
     app.include_router(_captures(registry, clock))
     app.include_router(_reviews(registry, clock))
     app.include_router(_actions(registry, clock))
+    app.include_router(_models(registry, clock))
     _errors(app)
     return app
 
@@ -343,6 +345,48 @@ def _actions(registry: Registry, clock: Clock) -> APIRouter:
         except RefusedByRegistry as refused:
             return _back("/actions", refused.advice, fragment=f"action-{action_id}")
         return _back("/actions", "Closed.")
+
+    return routes
+
+
+def _models(registry: Registry, clock: Clock) -> APIRouter:
+    routes = APIRouter(prefix="/models")
+
+    @routes.get("")
+    async def models(request: Request, cursor: str = "", person: Person = None) -> Response:
+        page = await handlers.models(registry, cursor)
+        return await _page(
+            "models.html", registry, clock, person, request, models=page["items"], more=page["next_cursor"]
+        )
+
+    @routes.get("/{release}")
+    async def model(request: Request, release: str, report: str = "", person: Person = None) -> Response:
+        found = await handlers.model(registry, release)
+        if report and report not in [one["name"] for one in found["reports"]]:
+            raise HTTPException(404)
+        return await _page(
+            "model.html",
+            registry,
+            clock,
+            person,
+            request,
+            model=found,
+            card=found["card"],
+            missing=found["missing"],
+            purpose=TASKS.get(found["task"], f"Its task is {found['task']}."),
+            report=report,
+        )
+
+    @routes.get("/{release}/reports/{name}")
+    async def report(release: str, name: str) -> Response:
+        """A page that somebody made, as it is; by itself and in a frame it can do nothing."""
+        found = await registry.stream(
+            f"/v1/releases/{quote(release, safe='')}/reports/{quote(name, safe='')}", None
+        )
+        if found.status != 200:
+            raise HTTPException(404)
+        headers = {**found.headers, "Content-Security-Policy": protection.STRANGER}
+        return StreamingResponse(found.body, 200, headers)
 
     return routes
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from console.domain import board
+from console.domain.card import card as card_of
+from console.domain.models import MAIN, MODES, duties, figures
 from console.domain.words import figure, moment
 from console.ports import Json, RefusedByRegistry, Registry
 
@@ -183,6 +185,35 @@ def _following(queue: Sequence[Json], number: int, cursor: str, next_cursor: str
 def _around(queue: Sequence[Json], number: int) -> Sequence[Json]:
     start = max(0, min(number - AROUND // 2, len(queue) - AROUND))
     return queue[start : start + AROUND]
+
+
+async def models(registry: Registry, cursor: str = "") -> Json:
+    """A page of releases, those that decide first, then the last trained; each with its duties and main figures."""
+    page, deployments = await asyncio.gather(
+        registry.get("/v1/releases", limit=50, cursor=cursor), registry.get("/v1/deployments")
+    )
+    found = [_with_duties(release, deployments["items"]) for release in page["items"]]
+    order = [*MODES]
+    found.sort(key=lambda model: order.index(model["duties"][0].mode) if model["duties"] else len(order))
+    return {"items": found, "next_cursor": page["next_cursor"]}
+
+
+async def model(registry: Registry, release: str) -> Json:
+    """A release with its duties, and with its card, or with the reason why it has none."""
+    at = f"/v1/releases/{quote(release, safe='')}"
+    found, deployments = await asyncio.gather(registry.get(at), registry.get("/v1/deployments"))
+    made = _with_duties(found, deployments["items"])
+    try:
+        described = await registry.get(found["card_url"]) if found["card_url"] else None
+    except RefusedByRegistry as refused:
+        return made | {"card": None, "missing": refused.advice}
+    missing = "Its description was not published with it. Publish the bundle again: trainer publish."
+    return made | {"card": described and card_of(described), "missing": missing}
+
+
+def _with_duties(release: Json, deployments: Sequence[Json]) -> Json:
+    main = figures(release["metrics"])[:MAIN]
+    return release | {"duties": duties(release["release"], deployments), "main": main}
 
 
 async def people(registry: Registry) -> list[Json]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from console.domain import board, words
+from console.domain import board, regions, words
 from console.domain.story import story
 
 HERE = Path(__file__).parent
@@ -33,6 +33,7 @@ def environment() -> jinja2.Environment:
         gaps=board.gaps,
         pulse=board.pulse,
         over_takt=board.over_takt,
+        overlay=regions.overlay,
         proofs=words.proofs,
         known=words.context,
         story=story,

@@ -41,7 +41,9 @@ class Facts(Protocol):
 
     def record_findings(self, rows: Sequence[Row]) -> None: ...
 
-    def record_releases(self, rows: Sequence[Row]) -> None: ...
+    def record_releases(self, rows: Sequence[Row]) -> None:
+        """Add releases; to one that is known, the description and the pages that were still missing. Each release
+        stands in `rows` once."""
 
     def tally(self, rows: Sequence[TallyRow]) -> None:
         """Add to the counts."""
@@ -112,6 +114,12 @@ class Reference(Protocol):
 
     def deployments(self, mode: str, line: str, station: str) -> list[Deployment]:
         """Changes in exactly this scope, the oldest first."""
+
+    def lock_deployments(self) -> None:
+        """One change of what decides at a time, so that times and events have one order."""
+
+    def deployments_in_force(self) -> list[Row]:
+        """Which release decides, tries or watches where, by scope and mode."""
 
     def record_deployment(self, row: Row) -> None: ...
 

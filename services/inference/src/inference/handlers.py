@@ -17,10 +17,12 @@ from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.events import Event, Outcome, event
 from andon_chassis.objects import DERIVED
 from andon_events.records import CaptureAudited, InferenceCompleted, ObjectRef, Region
-from andon_vision.release_bundle import NORMAL, ReleaseBundle
+from andon_vision import frame_of
+from andon_vision.release_bundle import ReleaseBundle
 from prometheus_client import Counter
 
-from inference.domain.scoring import Scored, Verdict, hottest_region, judge, refused
+from inference.domain.releases import Place
+from inference.domain.scoring import Scored, Verdict, judge, refused
 from inference.ports import Drawer, ModelDied, ModelFailed, Objects, Releases, Scorer
 
 INFERENCES = Counter("andon_inferences_total", "Images scored, or not", ["line", "station", "status"])
@@ -112,7 +114,7 @@ class ScoreCaptures:
         self._workers = workers
         self._limits = limits or Limits()
         self._deaths: Tally[str] = Tally()
-        self._without: dict[tuple[str, str], datetime] = {}
+        self._without: dict[Place, datetime] = {}
 
     def handle(self, events: Sequence[Event[Any]]) -> Sequence[Outcome]:
         """One outcome for each event. Raises Unavailable when the store, Triton or a release is not there yet."""
@@ -136,21 +138,22 @@ class ScoreCaptures:
         being set up would hold up every other one.
         """
         context = e.data.context
+        place = Place(context.line, context.station)
         choice = self._releases.table.choose(
-            context.line, context.station, lambda release: self._releases.loaded(release) is not None
+            place, e.data.capture_id, lambda release: self._releases.loaded(release) is not None
         )
-        place = context.line, context.station
         if choice is not None:
             self._without.pop(place, None)
         else:
             now = self._now()
             waited = (now - self._without.setdefault(place, now)).total_seconds()
             if waited < self._limits.wait_s:
-                raise Unavailable("model release", f"none can decide at {context.line}/{context.station} yet")
+                raise Unavailable("model release", f"none can decide at {place.line}/{place.station} yet")
             # Waiting for ever would hold up every other station of this partition; the router asks a person.
             return [_Work(e, None, False, refused(NO_RELEASE))]
         return [
-            _Work(e, self._loaded(name), name != choice.active) for name in (choice.active, *choice.shadows)
+            _Work(e, self._loaded(name), name != choice.deciding)
+            for name in (choice.deciding, *choice.shadows)
         ]
 
     def _loaded(self, release: str) -> ReleaseBundle:
@@ -246,8 +249,9 @@ class ScoreCaptures:
     def _store_heat_map(self, work: _Work, scored: Scored) -> ObjectRef:
         started = time.perf_counter()
         image = work.capture.image
-        assert scored.heat_map is not None
-        ref = self._objects.put(DERIVED, self._draw(scored.heat_map, image.width, image.height), "image/png")
+        assert scored.heat_map is not None and work.bundle is not None
+        shown = frame_of(image.width, image.height, work.bundle.preprocessing).cut(scored.heat_map)
+        ref = self._objects.put(DERIVED, self._draw(shown, image.width, image.height), "image/png")
         work.timings["store"] = (time.perf_counter() - started) * 1e3
         return ref
 
@@ -270,7 +274,7 @@ class ScoreCaptures:
                 predicted_class=verdict.predicted_class if verdict else None,
                 defect_score=verdict.defect_score if verdict else None,
                 scores=verdict.scores if verdict else {},
-                regions=_regions(verdict, scored, capture),
+                regions=_regions(verdict, scored),
                 heat_map=heat_map,
                 band=verdict.band if verdict else None,
                 timings_ms=work.timings,
@@ -290,16 +294,21 @@ def _slices(works: Sequence[_Work], size: int) -> Iterable[list[_Work]]:
     return (list(works[start : start + size]) for start in range(0, len(works), size))
 
 
-def _regions(verdict: Verdict | None, scored: Scored, capture: CaptureAudited) -> list[Region]:
+def _regions(verdict: Verdict | None, scored: Scored) -> list[Region]:
     """Where the model points, for images that do not simply pass."""
-    if verdict is None or scored.heat_map is None or verdict.band == "pass":
+    if verdict is None or verdict.band == "pass":
         return []
-    box = hottest_region(scored.heat_map, capture.image.width, capture.image.height)
-    if box is None:
-        return []
-    defect_classes = {name: score for name, score in verdict.scores.items() if name != NORMAL}
-    likely = max(defect_classes, key=lambda name: defect_classes[name])
-    region = Region(
-        class_name=likely, x=box.x, y=box.y, width=box.width, height=box.height, score=verdict.defect_score
-    )
-    return [region]
+    return [
+        Region(
+            class_name=seen.class_name,
+            x=seen.x,
+            y=seen.y,
+            width=seen.width,
+            height=seen.height,
+            score=seen.score,
+            outline=list(seen.outline),
+            measurements=dict(seen.measurements),
+            key_points={name: list(point) for name, point in seen.key_points.items()},
+        )
+        for seen in scored.regions
+    ]

@@ -22,6 +22,10 @@ class ModelDied(Unavailable):
     """The process that ran the model died, perhaps of one of these images; it has to be started again."""
 
 
+class LoadFailed(Unavailable):
+    """The model server is there, but this release cannot be served by it, now or ever."""
+
+
 class Scorer(Protocol):
     """Runs releases over images."""
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from andon_chassis.errors import Unavailable
+from andon_vision.regions import Region
 from andon_vision.release_bundle import ReleaseBundle
 
 from inference.domain.scoring import Scored, refused
-from inference.ports import ModelDied, ModelFailed
+from inference.ports import LoadFailed, ModelDied, ModelFailed
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class StubServer:
     """Stands in for Triton: an image's bytes say how it scores, or why not."""
 
     loaded_names: set[str] = field(default_factory=set)
+    unloadable: set[str] = field(default_factory=set)
     history: list[str] = field(default_factory=list)
     down: bool = False
     dying: bool = False
@@ -43,6 +45,8 @@ class StubServer:
 
     def load(self, bundle: ReleaseBundle, files: dict[str, bytes], public_key: bytes, limits: object) -> None:
         self._answer()
+        if bundle.release in self.unloadable:
+            raise LoadFailed("triton", "no such operator")
         self.loaded_names.add(bundle.release)
         self.history.append(f"load {bundle.release}")
 
@@ -73,4 +77,6 @@ class StubServer:
         score = float(data.split()[0])
         heat = np.zeros((2, 2), np.uint8)
         heat[0, 1] = int(score * 255)
-        return Scored(score, tuple([score] + [0.0] * (len(bundle.classes) - 1)), heat, 8.0)
+        ring, points = (3.0, 4.0, 23.0, 4.0, 23.0, 14.0), {"centre": (13.0, 9.0)}
+        seen = Region(bundle.classes[0], 3.0, 4.0, 20.0, 10.0, score, ring, key_points=points)
+        return Scored(score, tuple([score] + [0.0] * (len(bundle.classes) - 1)), heat, 8.0, regions=(seen,))

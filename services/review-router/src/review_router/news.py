@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from collections.abc import Callable
@@ -70,6 +71,7 @@ def news_of(event: Event[Any]) -> News | None:
             defect_score=data.defect_score if _is_number(data.defect_score) else None,
             scores={name: score for name, score in data.scores.items() if _is_number(score)},
             heat_map=data.heat_map.to_avro() if data.heat_map else None,
+            regions=tuple(region.to_avro() for region in data.regions if _is_finite(region)),
             event_id=event.id,
         )
         return News(
@@ -96,6 +98,15 @@ def _check_identity(capture_id: str) -> None:
 def _is_number(score: float | None) -> bool:
     """Neither absent nor NaN nor infinite; a model that gives those has scored nothing."""
     return score is not None and math.isfinite(score)
+
+
+def _is_finite(region: records.Region) -> bool:
+    """A region that holds NaN or infinity points nowhere, and JSON cannot carry it."""
+    try:
+        json.dumps(region.to_avro(), allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _known(what: str, word: str, words: frozenset[str]) -> None:
@@ -203,6 +214,7 @@ def _evidence(case: Case, ruling: Ruling) -> records.Evidence:
         defect_score=model.defect_score if model else None,
         scores=dict(model.scores) if model else {},
         heat_map=records.ObjectRef.from_avro(dict(model.heat_map)) if model and model.heat_map else None,
+        regions=[records.Region.from_avro(dict(region)) for region in model.regions] if model else [],
         policy_version=ruling.rules.policy.version,
         taxonomy_version=ruling.rules.taxonomy.version,
         review_id=verdict.review_id if verdict else None,
@@ -223,6 +235,7 @@ def _review_request(
         context=disposition.context,
         image=disposition.image,
         heat_map=disposition.evidence.heat_map,
+        regions=disposition.evidence.regions,
         reasons=disposition.reasons,
         proposed_class=disposition.class_name,
         defect_score=disposition.evidence.defect_score,

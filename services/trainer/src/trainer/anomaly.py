@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,8 @@ from trainer.domain.metrics import Figure, auroc, bootstrap, decision_figures
 from trainer.domain.snapshot import TRAIN, VALIDATION, Snapshot, SnapshotError
 from trainer.domain.split import folds
 from trainer.domain.thresholds import Thresholds, choose_thresholds
-from trainer.ports import Extractor, ImageReader
-from trainer.training import Material, Outcome, Plan, Report, gather, installed_version
+from trainer.training import Material, Outcome, Plan, gather, installed_version, promised
+from trainer.workshop import Report, Workshop
 
 ANOMALY = "anomaly"
 FOLDS = 5
@@ -46,20 +45,17 @@ CHOICE_FOLDS = 3  # enough to rank the cells of a grid
 MIN_NORMALS, MIN_NORMAL_GROUPS = 20, 10
 MIN_DEFECT_GROUPS = 5
 """Independent defective parts from which on a choice and a calibration mean more than a convention."""
-TOP_SHARES = (0.0, 0.05, 0.2)
-INPUTS = (
-    Preprocessing(224, 224),
-    Preprocessing(192, 320),
-    Preprocessing(384, 256, fit="letterbox"),
-)
+TOP_SHARES = (0.05, 0.0, 0.2)
+INPUTS = (Preprocessing(256, 256), Preprocessing(320, 192))
 METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (GAUSSIAN, ("level14",)),
     (GAUSSIAN, ("level10",)),
-    (GAUSSIAN, ("level15",)),
     (GAUSSIAN, ("level10", "level14")),
     (MEMORY, ("level10",)),
-    (MEMORY, ("level10", "level14")),
 )
+QUICK_METHODS = tuple(method for method in METHODS if method[0] == GAUSSIAN)
+"""A patch memory takes most of the time of a choice."""
+SQUARE = 32
+"""Pixels of the input in a Gaussian's position. Finer ones know too few good parts for what lies under them."""
 
 Maps = Mapping[str, npt.NDArray[np.float16]]
 
@@ -78,6 +74,11 @@ class Grid:
                 raise SnapshotError(
                     f"an anomaly model's input of {spec.width} x {spec.height} pixels is not a multiple of 32"
                 )
+
+    @classmethod
+    def of(cls, plan: Plan) -> Grid:
+        """The usual grid, at the plan's input alone where it names one."""
+        return cls(inputs=(plan.preprocessing,)) if plan.preprocessing else cls()
 
     def layers(self) -> tuple[str, ...]:
         """Every layer that a method needs."""
@@ -142,21 +143,26 @@ class Found:
     tried: list[dict[str, Any]] = field(default_factory=list)
 
 
-def fit_positions(method: str, maps: Array) -> PositionModel:
-    """A model of these good parts, behind an index where one helps."""
-    return fit_gaussians(maps) if method == GAUSSIAN else IndexedMemory(fit_memory(maps))
+def fit_positions(method: str, layers: Sequence[str], maps: Array) -> PositionModel:
+    """A model of these good parts, on their joined layers; behind an index where one helps."""
+    if method == MEMORY:
+        return IndexedMemory(fit_memory(maps))
+    return fit_gaussians(maps, step=SQUARE // max(STRIDES[name] for name in layers))
 
 
-def out_of_fold(method: str, maps: Array, parts: Parts, count: int = CHOICE_FOLDS) -> Array:
+def out_of_fold(
+    method: str, layers: Sequence[str], maps: Maps, parts: Parts, count: int = CHOICE_FOLDS
+) -> Array:
     """Distances of all images by models that have seen no good part of their group; defects are never learned from."""
     fold = np.array(folds(parts.groups, count, parts.is_defect.astype(int).tolist()))
-    found = np.empty(maps.shape[:3], np.float32)
-    for number in range(count):
+    together = joined(maps, layers)
+    order, found = [], []
+    for number in sorted(set(fold.tolist())):
         held = fold == number
-        if held.any():
-            model = fit_positions(method, maps[~held & ~parts.is_defect])
-            found[held] = model.distances(maps[held])
-    return found
+        model = fit_positions(method, layers, together[~held & ~parts.is_defect])
+        order.append(np.flatnonzero(held))
+        found.append(model.distances(together[held]))
+    return np.concatenate(found)[np.argsort(np.concatenate(order))]
 
 
 def choose(
@@ -170,7 +176,7 @@ def choose(
     for spec in grid.inputs if known else grid.inputs[:1]:
         maps = maps_of(spec)
         for method, layers in grid.methods if known else grid.methods[:1]:
-            distances = out_of_fold(method, joined(maps, layers), parts)
+            distances = out_of_fold(method, layers, maps, parts)
             for share in grid.top_shares if known else grid.top_shares[:1]:
                 quality = auroc(top_mean(distances, share), parts.is_defect) if known else float("nan")
                 candidate = Candidate(spec, method, layers, share)
@@ -203,21 +209,11 @@ def calibrate(scores: Floats, parts: Parts, plan: Plan) -> tuple[Platt, Threshol
     )
 
 
-def train_anomaly(
-    snapshot: Snapshot,
-    plan: Plan,
-    grid: Grid,
-    reader: ImageReader,
-    extractor: Extractor,
-    backbone: Path,
-    key: Path,
-    folder: Path,
-    now: datetime,
-    report: Report,
-) -> Outcome:
+def train_anomaly(snapshot: Snapshot, plan: Plan, workshop: Workshop, grid: Grid | None = None) -> Outcome:
     """Trains on the good parts of `snapshot` and writes a signed bundle. Raises `SnapshotError` or `LeakError`."""
-    material = gather(snapshot, plan, reader, extractor)
-    maps = MapExtractor(backbone, grid.layers())
+    grid, report = grid or Grid.of(plan), workshop.report
+    material = gather(snapshot, plan, workshop)
+    maps = MapExtractor(workshop.backbone, grid.layers())
     training, validation = material.side(TRAIN), material.side(VALIDATION)
     parts = _parts(material)
     learning = parts.rows(training)
@@ -231,18 +227,20 @@ def train_anomaly(
     report("fitting the chosen model")
     model = fit_anomaly(candidate, maps.maps(good, candidate.preprocessing), platt)
     checked = _probabilities(model, maps.maps(_chosen(material.images, validation), candidate.preprocessing))
+    thresholds, promises = promised(plan, material, checked, thresholds, report)
     metrics = evaluate(checked, parts.rows(validation), thresholds)
     report("writing the release")
     spec = candidate.preprocessing
     drawn = upsampled(found.distances, spec.height // CELL, spec.width // CELL)
     graph = build_anomaly_release(
-        onnx.load(str(backbone)),
+        onnx.load(str(workshop.backbone)),
         model,
         spec.width,
         spec.height,
         choose_scale(drawn, learning.is_defect),
     )
-    description = _description(snapshot, plan, candidate, material, metrics, graph, now)
+    description = _description(snapshot, plan, candidate, material, metrics, graph, workshop.now)
+    description |= promises
     description["thresholds"] = asdict(thresholds)
     description["calibration"] = {"method": note, "defect": asdict(platt)}
     description["chosen_by"] = {
@@ -255,18 +253,18 @@ def train_anomaly(
         name: round(value, 6) for name, value in crossed.items() if not np.isnan(value)
     }
     release = write_bundle(
-        folder,
+        workshop.folder,
         plan.name,
         description,
         {MODEL: graph.SerializeToString(deterministic=True)},
-        load_private_key(key),
+        load_private_key(workshop.key),
     )
     return Outcome(release, metrics, thresholds, ANOMALY, (ANOMALY,), {})
 
 
 def fit_anomaly(candidate: Candidate, good: Maps, platt: Platt) -> AnomalyModel:
     """The model of a candidate on maps of good parts."""
-    positions = fit_positions(candidate.method, joined(good, candidate.layers))
+    positions = fit_positions(candidate.method, candidate.layers, joined(good, candidate.layers))
     plain = positions.memory if isinstance(positions, IndexedMemory) else positions
     return AnomalyModel(candidate.layers, plain, candidate.top_share, platt)
 
@@ -284,19 +282,17 @@ def evaluate(probabilities: Floats, parts: Parts, thresholds: Thresholds) -> dic
 def cross_validate(
     snapshot: Snapshot,
     plan: Plan,
-    grid: Grid,
-    reader: ImageReader,
-    extractor: Extractor,
-    backbone: Path,
-    report: Report,
+    workshop: Workshop,
+    grid: Grid | None = None,
 ) -> dict[str, Any]:
     """Grouped five-fold figures over the whole set (without its holdout), with the choice made anew in each fold.
 
     Each fold's candidates are ranked on the other four alone, by inner folds, so no image is scored by a choice it
     took part in. Scores are compared between folds as probabilities.
     """
-    material = gather(snapshot, plan, reader, extractor)
-    maps, parts = MapExtractor(backbone, grid.layers()), _parts(material)
+    grid, report = grid or Grid.of(plan), workshop.report
+    material = gather(snapshot, plan, workshop)
+    maps, parts = MapExtractor(workshop.backbone, grid.layers()), _parts(material)
     fold = np.array(folds(parts.groups, FOLDS, parts.is_defect.astype(int).tolist()))
     best: dict[int, tuple[float, Candidate]] = {}
     probabilities = np.zeros(len(fold))
@@ -384,6 +380,7 @@ def _description(
             "learned_from": int(good.sum()),
             "groups": max(material.groups) + 1,
             "refused": material.refused,
+            "doubtful_labels": list(material.doubts),
             "variants": sorted({row.variant for row in material.rows if row.variant}),
         },
         "taxonomy_version": None,

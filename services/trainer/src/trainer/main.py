@@ -1,4 +1,4 @@
-"""The trainer's command line: backbone, keys, snapshot, train, evaluate, publish, verify, models."""
+"""The trainer's command line."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ from andon_chassis.errors import Invalid, Unavailable
 from andon_chassis.objects import ObjectStore, S3ObjectStore
 from andon_vision import Preprocessing
 from andon_vision.release_bundle import BundleRefused, load_public_key, make_keys, read_bundle
+from andon_vision.runner import ModelUnusable
 from andon_vision.sources import SourceError
 
 from trainer.adapters.backbone import BackboneMissing, write_backbone
+from trainer.adapters.card_page import card_html
 from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.holdout_log import HoldoutLog
 from trainer.adapters.images import ImageStore, load_dataset
+from trainer.adapters.onnx_import.inspection import ImportRefused
 from trainer.adapters.publishing import publish
-from trainer.anomaly import ANOMALY, Grid, cross_validate, train_anomaly
+from trainer.anomaly import cross_validate
+from trainer.domain.guarantees import Wish
 from trainer.domain.snapshot import SnapshotError
 from trainer.domain.split import LeakError
-from trainer.evaluating import evaluate_release
+from trainer.evaluating import Evaluation, evaluate_release
+from trainer.importing import add_arguments as add_import_arguments
+from trainer.importing import run as import_onnx
+from trainer.predicting import pictures, predict, rows_of
 from trainer.settings import TrainerSettings
-from trainer.training import Outcome, Plan, train
-
-DEFAULT_SIDE = 224
+from trainer.tasks import PROMISING, TASKS, task
+from trainer.training import CLASSIFICATION, DEFAULT_INPUT, Outcome, Plan
+from trainer.workshop import Workshop
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,14 +61,49 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--release", required=True, help="name of the release; its id gets a hash behind it")
     run.add_argument(
         "--task",
-        choices=("classification", ANOMALY),
-        default="classification",
-        help="anomaly learns from good parts alone",
+        choices=tuple(TASKS),
+        default=CLASSIFICATION,
+        help="anomaly learns from good parts alone; auto keeps classification or anomaly, by validation; "
+        "detection needs boxes, segmentation masks, template pairs",
     )
     run.add_argument(
         "--size",
         type=int,
         help="side of the model's input in pixels (default: 224; for anomaly, several sizes are tried)",
+    )
+    run.add_argument(
+        "--finetune",
+        type=int,
+        default=0,
+        metavar="ROUNDS",
+        help="let the backbone learn as well (classification); sensible on a GPU, slow on a processor",
+    )
+    run.add_argument(
+        "--measure",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="measure this class's regions as lines: length, width (segmentation); may be repeated",
+    )
+    run.add_argument(
+        "--mm-per-pixel", type=float, help="the station's scale, for measurements in millimetres"
+    )
+    run.add_argument(
+        "--guarantee",
+        action="append",
+        default=[],
+        metavar="WISH",
+        help="crack:0.01@0.95 asks that at most 1 %% of crack escape, with 95 %% confidence; a class or a severity; "
+        "may be repeated",
+    )
+    _add_severity(run)
+    run.add_argument(
+        "--synthetic-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="learn from synthetic images of rare classes too, up to this share of the most common class's "
+        "(segmentation)",
     )
     run.add_argument("--backbone", type=Path, help="backbone.onnx (default: ANDON_BACKBONE)")
     run.add_argument("--key", type=Path, help="signing key (default: ANDON_SIGNING_KEY)")
@@ -74,10 +116,20 @@ def _parser() -> argparse.ArgumentParser:
     crossed.add_argument("--dataset", required=True, help='snapshot manifest, folder, or "elpv"')
     crossed.add_argument("--backbone", type=Path, help="backbone.onnx (default: ANDON_BACKBONE)")
     crossed.add_argument("--size", type=int, help="this input alone instead of the usual ones")
+    crossed.add_argument("--cache", type=Path, help="SQLite file of features (default: ANDON_FEATURE_CACHE)")
+    crossed.set_defaults(key=None)
 
     hand_over = commands.add_parser("publish", help="store a bundle and send model.trained")
     hand_over.add_argument("--bundle", type=Path, required=True)
     hand_over.add_argument("--key", type=Path, required=True, help="release.pub")
+    hand_over.add_argument(
+        "--report",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="HTML page for people, such as card.html or evaluation.html; may be repeated, or follow later",
+    )
 
     verify = commands.add_parser("verify", help="check a bundle's signature and files")
     verify.add_argument("--bundle", type=Path, required=True)
@@ -91,6 +143,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     judge.add_argument("--log", type=Path, required=True, help="file to which the reading is appended")
     judge.add_argument("--purpose", required=True, help="why the holdout is read; goes into the log")
+    judge.add_argument(
+        "--out", type=Path, help="folder for evaluation.json and evaluation.html; needs the extra [models]"
+    )
+    _add_severity(judge)
+
+    card = commands.add_parser("card", help="write a release's model card as one HTML page")
+    card.add_argument("--bundle", type=Path, required=True)
+    card.add_argument("--key", type=Path, required=True, help="release.pub")
+    card.add_argument("--out", type=Path, required=True, help="the page, such as card.html")
+
+    ask = commands.add_parser("predict", help="what a release says of images, one JSON line each")
+    ask.add_argument("--bundle", type=Path, required=True)
+    ask.add_argument("--key", type=Path, required=True, help="release.pub")
+    which = ask.add_mutually_exclusive_group(required=True)
+    which.add_argument("--images", type=Path, help="a folder of pictures")
+    which.add_argument("--dataset", help='snapshot manifest, folder with an index.csv, or "elpv"')
+
+    add_import_arguments(
+        commands.add_parser("import-onnx", help="make a release of a model that was trained elsewhere")
+    )
 
     models = commands.add_parser(
         "models", help="measure every method on public data; needs the extra [models]"
@@ -105,6 +177,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_severity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--severity",
+        action="append",
+        default=[],
+        metavar="CLASS=SEVERITY",
+        help="severity of classes, as in crack=critical,stain=minor; may be repeated",
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it worked, 1 with a sentence on stderr when it could not."""
     options = _parser().parse_args(arguments)
@@ -116,6 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         LeakError,
         BackboneMissing,
         BundleRefused,
+        ImportRefused,
+        ModelUnusable,
         Invalid,
         Unavailable,
         OSError,
@@ -141,6 +225,13 @@ def _run(options: argparse.Namespace) -> int:
         _cross_validate(options, TrainerSettings())
     elif options.command == "evaluate":
         _evaluate(options, TrainerSettings())
+    elif options.command == "card":
+        _card(options)
+    elif options.command == "predict":
+        _predict(options, TrainerSettings())
+    elif options.command == "import-onnx":
+        settings = TrainerSettings()
+        import_onnx(options, settings, _objects(settings))
     elif options.command == "models":
         _models(options)
     else:
@@ -166,63 +257,119 @@ class FeatureProgress:
 
 
 def _train(options: argparse.Namespace, settings: TrainerSettings) -> None:
-    now = datetime.now(UTC)
-    side = options.size or DEFAULT_SIDE
-    plan = Plan(options.release, Preprocessing(side, side))
-    backbone = options.backbone or settings.backbone
-    objects = _objects(settings)
-    snapshot = load_dataset(options.dataset)
-    cache = FeatureCache(options.cache or settings.feature_cache)
-    extractor = FeatureExtractor(backbone, plan.preprocessing, cache, progress=FeatureProgress(1000))
-    working = options.out / f".{options.release}.partial"
-    given = (
-        ImageStore(objects),
-        extractor,
-        backbone,
-        options.key or settings.signing_key,
-        working,
-        now,
-        _report,
+    plan = Plan(
+        options.release,
+        _input(options.size),
+        finetune=options.finetune,
+        measure=tuple(options.measure),
+        mm_per_pixel=options.mm_per_pixel,
+        synthetic_share=options.synthetic_share,
+        severities=_severities(options.severity),
+        guarantees=tuple(map(Wish.parse, options.guarantee)),
     )
-    if options.task == ANOMALY:
-        grid = Grid(inputs=(plan.preprocessing,)) if options.size else Grid()
-        outcome = train_anomaly(snapshot, plan, grid, *given)
-    else:
-        outcome = train(snapshot, plan, *given)
-    cache.close()
+    if plan.guarantees and options.task not in PROMISING:
+        raise SnapshotError(
+            f"guarantees are given by the tasks {', '.join(sorted(PROMISING))}, not by {options.task}"
+        )
+    snapshot = load_dataset(options.dataset)
+    working = options.out / f".{options.release}.partial"
+    workshop = _workshop(options, settings, plan, working)
+    outcome = task(options.task)(snapshot, plan, workshop)
     folder = options.out / outcome.release
     if not folder.exists():
         working.rename(folder)
-    print(json.dumps(_summary(outcome, folder, snapshot.hash), indent=1))
+    card = _write_card(
+        folder, workshop.key.with_suffix(".pub"), folder.with_name(f"{folder.name}.pages") / "card.html"
+    )
+    print(json.dumps(_summary(outcome, folder, snapshot.hash) | {"card": str(card)}, indent=1))
+
+
+def _severities(told: Sequence[str]) -> dict[str, str]:
+    """Reads `crack=critical,stain=minor`. Raises `SnapshotError`."""
+    pairs = [pair.partition("=") for text in told for pair in text.split(",")]
+    if not all(name.strip() and grade.strip() for name, _, grade in pairs):
+        raise SnapshotError(
+            f"severities are written like crack=critical,stain=minor, not {', '.join(told)!r}"
+        )
+    return {name.strip(): grade.strip() for name, _, grade in pairs}
+
+
+def _card(options: argparse.Namespace) -> None:
+    print(_write_card(options.bundle, options.key, options.out))
+
+
+def _write_card(bundle: Path, key: Path, page: Path) -> Path:
+    """Only of a bundle whose signature and files are right. Raises `BundleRefused`."""
+    description = read_bundle(bundle, load_public_key(key)).description
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(card_html(description, f"Ed25519, checked with {key.name}"), "utf-8")
+    return page
+
+
+def _input(side: int | None) -> Preprocessing | None:
+    return Preprocessing(side, side) if side else None
+
+
+def _workshop(options: argparse.Namespace, settings: TrainerSettings, plan: Plan, folder: Path) -> Workshop:
+    backbone = options.backbone or settings.backbone
+    cache = FeatureCache(options.cache or settings.feature_cache)
+    extractor = FeatureExtractor(
+        backbone, plan.preprocessing or DEFAULT_INPUT, cache, progress=FeatureProgress(1000)
+    )
+    return Workshop(
+        ImageStore(_objects(settings)),
+        extractor,
+        backbone,
+        options.key or settings.signing_key,
+        folder,
+        folder.with_suffix(".work"),
+        datetime.now(UTC),
+        _report,
+    )
 
 
 def _cross_validate(options: argparse.Namespace, settings: TrainerSettings) -> None:
-    grid = Grid(inputs=(Preprocessing(options.size, options.size),)) if options.size else Grid()
-    backbone, plan = options.backbone or settings.backbone, Plan("cross-validation", grid.inputs[0])
-    found = cross_validate(
-        load_dataset(options.dataset),
-        plan,
-        grid,
-        ImageStore(_objects(settings)),
-        FeatureExtractor(backbone, plan.preprocessing, FeatureCache(None)),
-        backbone,
-        _report,
-    )
-    print(json.dumps(found, indent=1))
+    plan = Plan("cross-validation", _input(options.size))
+    workshop = _workshop(options, settings, plan, Path(plan.name))
+    print(json.dumps(cross_validate(load_dataset(options.dataset), plan, workshop), indent=1))
 
 
 def _evaluate(options: argparse.Namespace, settings: TrainerSettings) -> None:
-    bundle = read_bundle(options.bundle, load_public_key(options.key))
+    severities = _severities(options.severity)
     found = evaluate_release(
-        bundle,
         options.bundle,
+        options.key,
         load_dataset(options.dataset),
         ImageStore(_objects(settings)),
         HoldoutLog(options.log),
         options.purpose,
         datetime.now(UTC),
+        severities,
     )
-    print(json.dumps(found, indent=1))
+    if options.out:
+        _write_report(options.out, found)
+    print(json.dumps(found.to_json(), indent=1))
+
+
+def _write_report(folder: Path, found: Evaluation) -> None:
+    # Its plots need libraries that a plant's trainer does without.
+    try:
+        from trainer.evaluation_report import write_report
+    except ModuleNotFoundError as error:
+        raise _extra_missing(error) from error
+    for file in write_report(folder, found):
+        _report(str(file))
+
+
+def _extra_missing(error: ModuleNotFoundError) -> Invalid:
+    return Invalid("extra-missing", f"{error.name} is missing; install the trainer with its extra [models]")
+
+
+def _predict(options: argparse.Namespace, settings: TrainerSettings) -> None:
+    bundle = read_bundle(options.bundle, load_public_key(options.key))
+    asked = pictures(options.images) if options.images else rows_of(options.dataset)
+    for answer in predict(bundle, options.bundle, asked, ImageStore(_objects(settings))):
+        print(json.dumps(answer))
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -230,8 +377,7 @@ def _models(options: argparse.Namespace) -> None:
     try:
         from trainer.benchmark.command import run
     except ModuleNotFoundError as error:
-        advice = f"{error.name} is missing; install the trainer with its extra [models]"
-        raise Invalid("extra-missing", advice) from error
+        raise _extra_missing(error) from error
     print(run(options.out, options.data, options.only, _report, FeatureProgress(1000)))
 
 
@@ -243,7 +389,7 @@ def _publish(options: argparse.Namespace, settings: TrainerSettings) -> None:
     producer = KafkaBus(settings.kafka_bootstrap, settings.kafka_login()).producer()
     try:
         codec = Codec(HttpSchemaRegistry(settings.registry_url))
-        record = publish(bundle, options.bundle, objects, codec, producer)
+        record = publish(bundle, options.bundle, objects, codec, producer, options.report)
     finally:
         producer.close()
     print(json.dumps({"release": record.release, "bundle": record.bundle.to_avro()}, indent=1))
@@ -268,4 +414,5 @@ def _summary(outcome: Outcome, folder: Path, dataset_hash: str) -> dict[str, obj
         "pass_below": outcome.thresholds.pass_below,
         "reject_from": outcome.thresholds.reject_from,
         "metrics": {name: figure.to_json() for name, figure in outcome.metrics.items()},
+        "chosen_by_validation": outcome.chosen_by_validation,
     }

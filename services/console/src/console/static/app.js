@@ -154,6 +154,7 @@ function wakeViewer(viewer) {
     sheet.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     stage.classList.toggle("zoomed", scale > 1);
     sheet.classList.toggle("crisp", scale > 3);
+    drawRegions(scale, x, y);
   };
   const zoom = (factor, at) => {
     const box = stage.getBoundingClientRect();
@@ -166,6 +167,14 @@ function wakeViewer(viewer) {
     show();
   };
   const fit = () => { scale = 1; x = y = 0; show(); };
+  const drawRegions = wakeRegions(viewer, (box, width, height) => {   // the box in the middle, with some of what is around it
+    const fitted = Math.min(stage.clientWidth / width, stage.clientHeight / height);
+    scale = Math.max(1, Math.min(12, (0.4 * stage.clientWidth) / (fitted * box.width), (0.4 * stage.clientHeight) / (fitted * box.height)));
+    x = (width / 2 - box.x - box.width / 2) * fitted * scale;
+    y = (height / 2 - box.y - box.height / 2) * fitted * scale;
+    show();
+  });
+  new ResizeObserver(show).observe(stage);
   stage.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && scale === 1 && event.deltaY > 0) return;      // the page scrolls on
     event.preventDefault();
@@ -285,6 +294,7 @@ document.addEventListener("keydown", (event) => {
   }
   const key = event.key.toLowerCase();
   if (key === "h") { heat(root.dataset.heat !== "on"); return; }
+  if (key === "r" && $(REGION_SWITCH)) { regions(root.dataset.regions === "off"); return; }
   const pressed = $(`[data-key="${CSS.escape(key)}"]`);
   if (pressed && !pressed.matches(":disabled")) { event.preventDefault(); pressed.click(); }
 });
@@ -303,9 +313,11 @@ addEventListener("hashchange", openLinked);
 function wake() {
   followParts();
   showHeat();
+  showRegions();
   $$("[data-viewer]").forEach(wakeViewer);
   openLinked();
   tellTimes();
+  $(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });   // on a phone the row is longer than the screen
 }
 
 wake();

@@ -3,3 +3,4 @@
 const chosen = localStorage.getItem("theme");
 if (chosen) document.documentElement.dataset.theme = chosen;
 if (localStorage.getItem("heat") === "on") document.documentElement.dataset.heat = "on";
+if (localStorage.getItem("regions") === "off") document.documentElement.dataset.regions = "off";

@@ -12,6 +12,11 @@ from psycopg.rows import DictRow
 
 Pg = Connection[DictRow]
 
+LAST_DEPLOYMENTS = """
+    SELECT DISTINCT ON (mode, line, station) sequence, mode, nullif(line, '') AS line,
+           nullif(station, '') AS station, release, share, from_release, rolled_back, reason, ordered_by, ordered_at
+    FROM deployments ORDER BY mode, line, station, sequence DESC"""
+
 
 def as_json(value: Any) -> str:
     """JSON that PostgreSQL takes; times as ISO 8601."""

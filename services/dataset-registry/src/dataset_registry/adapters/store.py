@@ -10,9 +10,9 @@ from typing import Any
 from andon_chassis.database import INBOX_KEPT_DAYS
 from psycopg.types.json import Jsonb
 
-from dataset_registry.adapters.sql import Pg, as_json, insert
+from dataset_registry.adapters.sql import LAST_DEPLOYMENTS, Pg, as_json, insert
 from dataset_registry.domain.dispositions import Stand
-from dataset_registry.domain.releases import Deployment
+from dataset_registry.domain.releases import Deployment, in_force
 from dataset_registry.domain.reviews import COMPLETED, Answer, Standing
 from dataset_registry.domain.tallies import KEEP_MINUTES, MINUTE, TallyRow
 from dataset_registry.domain.taxonomy import UNPUBLISHED, Taxonomy
@@ -53,6 +53,7 @@ _REVIEW = {
     "context": "jsonb",
     "image": "jsonb",
     "heat_map": "jsonb",
+    "regions": "jsonb",
     "reasons": "text[]",
     "proposed_class": "text",
     "defect_score": "double precision",
@@ -128,6 +129,8 @@ _RELEASE = {
     "pass_below": "double precision",
     "reject_from": "double precision",
     "trained_at": "timestamptz",
+    "card": "jsonb",
+    "reports": "jsonb",
 }
 _TALLY = {
     "resolution": "text",
@@ -207,7 +210,14 @@ class Store:
         insert(self._pg, "findings", _FINDING, rows, "ON CONFLICT DO NOTHING")
 
     def record_releases(self, rows: Sequence[Row]) -> None:
-        insert(self._pg, "releases", _RELEASE, rows, "ON CONFLICT DO NOTHING")
+        insert(
+            self._pg,
+            "releases",
+            _RELEASE,
+            rows,
+            "ON CONFLICT (release) DO UPDATE SET card = coalesce(releases.card, excluded.card),"
+            " reports = releases.reports || excluded.reports",
+        )
 
     def tally(self, rows: Sequence[TallyRow]) -> None:
         insert(
@@ -386,13 +396,17 @@ class Store:
         )
         return [Deployment(row["release"], row["rolled_back"]) for row in rows]
 
+    def lock_deployments(self) -> None:
+        self._lock("deployments")
+
+    def deployments_in_force(self) -> list[Row]:
+        return list(in_force(self._pg.execute(LAST_DEPLOYMENTS).fetchall()))
+
     def record_deployment(self, row: Row) -> None:
         self._pg.execute(
-            "INSERT INTO deployments (line, station, mode, release, from_release, rolled_back, reason,"
-            " ordered_by,"
-            " ordered_at) VALUES (%(line)s, %(station)s, %(mode)s, %(release)s, %(from_release)s,"
-            " %(rolled_back)s,"
-            " %(reason)s, %(ordered_by)s, %(ordered_at)s)",
+            "INSERT INTO deployments (line, station, mode, release, share, from_release, rolled_back, reason,"
+            " ordered_by, ordered_at) VALUES (%(line)s, %(station)s, %(mode)s, %(release)s, %(share)s,"
+            " %(from_release)s, %(rolled_back)s, %(reason)s, %(ordered_by)s, %(ordered_at)s)",
             row,
         )
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from dataset_registry.adapters.sql import Pg
+from dataset_registry.adapters.sql import LAST_DEPLOYMENTS, Pg
 from dataset_registry.domain.pages import read_cursor, write_cursor
+from dataset_registry.domain.releases import in_force
 from dataset_registry.ports import Page, Row
 
 # The disposition that stands, with the scores of the model where the decision itself carries none (a
@@ -32,7 +33,7 @@ _REVIEW = """
            r.proposed_class, r.defect_score, r.answers_wanted, r.answers_given, r.state, r.due_at,
            r.requested_at,
            r.captured_at, r.verdict, r.class_name, r.agreed, r.decided_by, r.completed_at,
-           r.heat_map IS NOT NULL AS has_heat_map,
+           r.heat_map IS NOT NULL AS has_heat_map, r.regions,
            CASE WHEN r.state = 'open' THEN '[]'::json ELSE (
                SELECT coalesce(json_agg(a ORDER BY a.answered_at, a.reviewer), '[]') FROM (
                    SELECT reviewer, verdict, class_name, note, answered_at, adjudication
@@ -172,12 +173,7 @@ class PostgresViews:
         return [_flat(row) for row in rows]
 
     def deployments(self) -> list[Row]:
-        return self._all(
-            "SELECT DISTINCT ON (mode, line, station) mode, nullif(line, '') AS line, nullif(station, '')"
-            " AS station,"
-            " release, from_release, rolled_back, reason, ordered_by, ordered_at"
-            " FROM deployments ORDER BY mode, line, station, sequence DESC"
-        )
+        return list(in_force(self._all(LAST_DEPLOYMENTS)))
 
     def releases(self, limit: int, cursor: str | None) -> Page:
         return self._page(

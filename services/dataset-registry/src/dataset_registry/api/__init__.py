@@ -6,7 +6,7 @@ from __future__ import annotations
 from andon_chassis.http import TRACED, problem
 from fastapi import FastAPI, Request, Response
 
-from dataset_registry.api import actions, captures, datasets, lines, reference, reviews
+from dataset_registry.api import actions, captures, datasets, documents, lines, reference, reviews
 from dataset_registry.api.context import Context
 from dataset_registry.api.shapes import Problem
 from dataset_registry.domain.refusals import Because, Refused
@@ -46,6 +46,6 @@ def create_app(context: Context) -> FastAPI:
     async def on_refused(request: Request, error: Refused) -> Response:
         return problem(STATUS[error.because], error.reason, error.advice)
 
-    for part in (lines, captures, reviews, actions, reference, datasets):
+    for part in (lines, captures, reviews, actions, reference, documents, datasets):
         app.include_router(part.router(context))
     return app

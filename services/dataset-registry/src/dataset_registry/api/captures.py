@@ -60,7 +60,9 @@ def router(context: Context) -> APIRouter:
         with context.sessions() as session:
             row = found(session.views.capture(str(capture_id)), "capture", capture_id, _ADVICE)
         details = {name: row[name] for name in ("history", "labels", "findings")}
-        return _capture(row) | details | {"reviews": [with_urls(review) for review in row["reviews"]]}
+        regions = (row["model_evidence"] or {}).get("regions") or []
+        reviews = [with_urls(review) for review in row["reviews"]]
+        return _capture(row) | details | {"regions": regions, "reviews": reviews}
 
     @routes.get("/{capture_id}/image", response_class=Response, responses=_BYTES)
     def read_image(

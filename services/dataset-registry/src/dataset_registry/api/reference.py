@@ -8,6 +8,7 @@ from andon_events import records as r
 from fastapi import APIRouter, Path, Response
 
 from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
+from dataset_registry.api.documents import with_documents
 from dataset_registry.api.shapes import (
     Deployed,
     Deployment,
@@ -24,7 +25,7 @@ from dataset_registry.api.shapes import (
     Taxonomy,
     TaxonomyIn,
 )
-from dataset_registry.handlers import reference
+from dataset_registry.handlers import reference, releases
 from dataset_registry.ports import Session
 
 InPath = Annotated[Name, Path()]
@@ -109,14 +110,14 @@ def _releases(routes: APIRouter, context: Context) -> None:
         """Trained releases, the last first."""
         with context.sessions() as session:
             page = session.views.releases(limit, cursor)
-        return {"items": page.items, "next_cursor": page.next_cursor}
+        return {"items": [with_documents(row) for row in page.items], "next_cursor": page.next_cursor}
 
     @routes.get("/releases/{release}", response_model=Release)
     def read_release(release: InPath) -> dict[str, Any]:
         """One release."""
         with context.sessions() as session:
             advice = "wait until the trainer's model.trained has arrived."
-            return found(session.views.release(release), "release", release, advice)
+            return with_documents(found(session.views.release(release), "release", release, advice))
 
     @routes.get("/deployments", response_model=Page[Deployment])
     def list_deployments() -> dict[str, object]:
@@ -126,12 +127,13 @@ def _releases(routes: APIRouter, context: Context) -> None:
 
     @routes.post("/releases/{release}/promote", response_model=Deployed)
     def promote_release(release: InPath, body: PromotionIn, key: IdempotencyKey = None) -> Response:
-        """Let a release decide, or shadow, in a scope."""
+        """Let a release decide in a scope, decide a share of its captures, or watch."""
 
         def work(session: Session) -> tuple[int, dict[str, object]]:
             scope = r.Scope(**body.scope.model_dump())
-            changed = reference.promote(
-                session.store, session.emit, release, scope, body.mode, body.released_by, context.clock
+            share = 1.0 if body.share is None else body.share
+            changed = releases.promote(
+                session.store, session.emit, release, scope, body.mode, share, body.released_by, context.clock
             )
             return 200, {"release": release, "changed": changed}
 
@@ -139,11 +141,11 @@ def _releases(routes: APIRouter, context: Context) -> None:
 
     @routes.post("/releases/{release}/rollback", response_model=Deployed)
     def roll_back_release(release: InPath, body: RollbackIn, key: IdempotencyKey = None) -> Response:
-        """Withdraw this release in a scope; the one that decided before it decides again."""
+        """Withdraw this release in a scope; the one that decided before it, or beside it, decides again."""
 
         def work(session: Session) -> tuple[int, dict[str, object]]:
             scope = r.Scope(**body.scope.model_dump())
-            target = reference.roll_back(
+            target = releases.roll_back(
                 session.store, session.emit, release, scope, body.reason, body.rolled_back_by, context.clock
             )
             return 200, {"release": target, "changed": True}

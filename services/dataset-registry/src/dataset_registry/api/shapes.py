@@ -178,11 +178,20 @@ class TaxonomyIn(In):
 
 
 class PromotionIn(In):
-    """Where a release decides, or shadows, from now on."""
+    """Where a release decides, decides a share of the captures, or watches, from now on."""
 
     scope: ScopeIn = ScopeIn()
-    mode: Literal["active", "shadow"] = "active"
+    mode: Literal["active", "canary", "shadow"] = "active"
+    share: float | None = Field(
+        None, gt=0, lt=1, description="Canary: the share of captures that it decides."
+    )
     released_by: Name = "unnamed"
+
+    @model_validator(mode="after")
+    def only_a_canary_has_a_share(self) -> PromotionIn:
+        if (self.mode == "canary") != (self.share is not None):
+            raise ValueError("a canary needs a share between 0 and 1; active and shadow have none")
+        return self
 
 
 class RollbackIn(In):
@@ -264,6 +273,24 @@ class Disposition(Out):
     evidence: dict[str, Any]
 
 
+class Region(Out):
+    """What the model points at, in pixels of the image, origin top left."""
+
+    class_name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    outline: list[float] = Field(
+        default_factory=list, description="Outer ring as x, y, x, y, ...; empty for a plain rectangle."
+    )
+    measurements: dict[str, float] = Field(
+        default_factory=dict, description="By name, with the unit at the name's end."
+    )
+    key_points: dict[str, list[float]] = Field(default_factory=dict, description="By name: x and y.")
+
+
 class Capture(Out):
     """An image of the line, with the disposition that stands."""
 
@@ -306,6 +333,7 @@ class Review(Out):
     context: dict[str, Any]
     image_url: str
     heat_map_url: str | None
+    regions: list[Region]
     reasons: list[str]
     proposed_class: str | None
     defect_score: float | None
@@ -355,6 +383,7 @@ class Finding(Out):
 class CaptureDetail(Capture):
     """A capture with all that happened to it."""
 
+    regions: list[Region] = Field(description="Of the release that decided; a shadow's are not among them.")
     history: list[Disposition]
     reviews: list[Review]
     labels: list[Label]
@@ -492,6 +521,14 @@ class Taxonomy(Out):
     published_at: datetime
 
 
+class ReleaseReport(Out):
+    """A page about a release. It is a stranger's: show it in a sandbox."""
+
+    name: str
+    url: str
+    size_bytes: int
+
+
 class Release(Out):
     """A trained release bundle."""
 
@@ -504,15 +541,18 @@ class Release(Out):
     pass_below: float
     reject_from: float
     trained_at: datetime
+    card_url: str | None = Field(description="The bundle's description, as JSON.")
+    reports: list[ReleaseReport]
 
 
 class Deployment(Out):
-    """Which release is in force in a scope."""
+    """A release in force in a scope: it decides, decides a share of the captures (canary), or watches (shadow)."""
 
     mode: str
     line: str | None
     station: str | None
     release: str
+    share: float
     from_release: str | None
     rolled_back: bool
     reason: str | None

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from dataset_registry.domain.releases import Place as ReleasePlace
+from dataset_registry.domain.releases import deciding
 from dataset_registry.domain.tallies import parts, percentiles
 
 RATE_MINUTES = 30
@@ -54,7 +56,7 @@ def line_states(
                         "capture_standard_version"
                     ),
                     "takt_ms": registered.get((line, station), {}).get("takt_ms"),
-                    "active_release": active_release(deployments, line, station),
+                    "active_release": deciding(deployments, ReleasePlace(line, station)),
                     "last_capture_id": last.get((line, station), {}).get("capture_id"),
                     "last_capture_at": last.get((line, station), {}).get("received_at"),
                     **state,
@@ -72,18 +74,6 @@ def line_states(
         }
         for line, states in lines.items()
     ]
-
-
-def active_release(deployments: Iterable[Row], line: str, station: str) -> str | None:
-    """The release that decides at a station: the one of the narrowest scope that holds it."""
-    deciding = [
-        d
-        for d in deployments
-        if d["mode"] == "active" and d["line"] in (None, line) and d["station"] in (None, station)
-    ]
-    if not deciding:
-        return None
-    return str(max(deciding, key=lambda d: (d["station"] is not None, d["line"] is not None))["release"])
 
 
 def _counts(counts: Mapping[str, int], minutes: Sequence[Row], now: datetime) -> dict[str, Any]:

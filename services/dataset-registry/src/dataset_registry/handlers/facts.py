@@ -74,7 +74,7 @@ class StateStep:
         _findings(facts, _of(sound, r.MesFindingReceived), tallies)
         for delivered in _of(sound, r.MesDelivered):
             tallies.add(delivered.context.line, delivered.context.station, "mes-delivered")
-        facts.record_releases([release.to_avro() for release in _of(sound, r.ModelTrained)])
+        facts.record_releases(_releases(_of(sound, r.ModelTrained)))
         opened = self._signals(facts, [e for e in sound if isinstance(e.data, r.SignalRaised)], tallies)
         facts.tally(tallies.rows(self._clock.now()))
         return [opened.get(e.id, outcome) for e, outcome in zip(events, outcomes, strict=True)]
@@ -193,6 +193,18 @@ def _findings(facts: Facts, findings: Sequence[r.MesFindingReceived], tallies: T
         tallies.add(finding.context.line, finding.context.station, f"finding:{finding.kind}")
         rows.append(finding.to_avro() | {"line": finding.context.line, "station": finding.context.station})
     facts.record_findings(rows)
+
+
+def _releases(trained: Sequence[r.ModelTrained]) -> list[Row]:
+    """One row for each release, with all pages that were announced, in this batch, under its name."""
+    rows: dict[str, Row] = {}
+    for release in trained:
+        row = release.to_avro()
+        row["reports"] = {page["name"]: page["object"] for page in row["reports"]}
+        first = rows.setdefault(release.release, row)
+        first["card"] = first["card"] or row["card"]
+        first["reports"] |= row["reports"]
+    return list(rows.values())
 
 
 def _capture_row(data: r.CaptureRecorded | r.DispositionDecided) -> Row:

@@ -11,15 +11,15 @@ from pathlib import Path
 from andon_vision import DecodeLimits
 from andon_vision.release_bundle import (
     DESCRIPTION,
-    MODEL,
     BundleRefused,
     load_public_key,
     pack_bundle,
     parse_bundle,
     unpack_bundle,
 )
+from andon_vision.runner import ModelUnusable
 
-from edge_agent.adapters.network import ModelUnusable, OnnxNetwork
+from edge_agent.adapters.network import OnnxNetwork
 
 
 class ReleaseRefused(ValueError):
@@ -85,7 +85,7 @@ class Releases:
             ) from error
         try:
             bundle = parse_bundle(files, key)
-            return OnnxNetwork(bundle, files[MODEL], self.limits, self.threads)
+            return OnnxNetwork(bundle, files, self.limits, self.threads)
         except (BundleRefused, ModelUnusable, ValueError, KeyError) as error:
             raise ReleaseRefused(
                 f"The release at {self.place} is refused: {error}. Fetch it again from the plant, or give "

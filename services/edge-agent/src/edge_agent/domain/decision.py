@@ -43,12 +43,13 @@ class Rules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A model's answer for one image; `refused` names why there is none."""
+    """A model's answer for one image; `refused` names why there is none, `regions` where it points, as JSON objects."""
 
     defect_score: float
     class_probabilities: tuple[float, ...]
     heat_map: npt.NDArray[np.uint8] | None
     refused: str | None = None
+    regions: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Decision:
         kind: `pass`, `reject` or `route-to-reviewer`.
         reason: Why, as a stable code.
         scores: Probability by class.
+        regions: Where the model points, in pixels of the image, the surest first.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class Decision:
     predicted_class: str | None = None
     defect_score: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    regions: tuple[Mapping[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As it is answered and kept."""
@@ -78,6 +81,7 @@ class Decision:
             "predicted_class": self.predicted_class,
             "defect_score": self.defect_score,
             "scores": dict(self.scores),
+            "regions": list(self.regions),
         }
 
 
@@ -89,4 +93,4 @@ def decide(rules: Rules, scored: Scored) -> Decision:
         return Decision(TO_A_PERSON, "score-out-of-range", rules.release)
     predicted, scores = rules.named(scored.defect_score, scored.class_probabilities)
     kind, reason = _BANDS[rules.band(scored.defect_score)]
-    return Decision(kind, reason, rules.release, predicted, scored.defect_score, scores)
+    return Decision(kind, reason, rules.release, predicted, scored.defect_score, scores, scored.regions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,13 +23,14 @@ from andon_vision.release_bundle import (
     unpack_bundle,
 )
 
-from inference.domain.releases import Place, ReleaseTable
-from inference.ports import Objects
+from inference.domain.releases import MODES, Place, ReleaseTable
+from inference.ports import LoadFailed, Objects
 from inference.serving import ServingLimits
 
 log = structlog.get_logger()
 
 CHECK_EVERY_S = 2.0
+LOAD_AGAIN_AFTER_S, LOAD_AGAIN_AT_MOST_S = 1.0, 60.0
 
 
 class ModelServer(Protocol):
@@ -62,6 +64,7 @@ class ReleaseKeeper:
         self._loaded: Mapping[str, ReleaseBundle] = {}
         self._refused: frozenset[str] = frozenset()
         self._broken: frozenset[str] = frozenset()
+        self._failing: dict[str, tuple[float, Backoff]] = {}
         self._changed = threading.Event()
         self.table = ReleaseTable()
 
@@ -69,12 +72,22 @@ class ReleaseKeeper:
         """Takes in `model.released` and `model.rolled-back`."""
         data: ModelReleased | ModelRolledBack = e.data
         place = Place(data.scope.line, data.scope.station)
+        told = {"release": data.release, "mode": data.mode, "line": place.line, "station": place.station}
+        if data.mode not in MODES:
+            log.error("release.unknown-mode", **told, by=e.topic)
+            return
         self._bundles = {**self._bundles, data.release: data.bundle}
         if isinstance(data, ModelReleased):
-            self.table = self.table.released(place, data.release, data.mode, data.released_at)
+            self._bundles = {**{known.release: known.bundle for known in data.fallbacks}, **self._bundles}
+            stand_ins = [known.release for known in data.fallbacks]
+            self.table = self.table.released(
+                place, data.release, data.mode, data.released_at, data.share, stand_ins
+            )
         else:
-            self.table = self.table.rolled_back(place, data.release, data.rolled_back_at)
-        log.info("release.assigned", release=data.release, line=place.line, station=place.station, by=e.topic)
+            self.table = self.table.rolled_back(
+                place, data.release, data.from_release, data.mode, data.rolled_back_at
+            )
+        log.info("release.assigned", **told, by=e.topic)
         self._changed.set()
 
     def loaded(self, release: str) -> ReleaseBundle | None:
@@ -103,7 +116,7 @@ class ReleaseKeeper:
                 self._wait(stop, CHECK_EVERY_S)
             except Unavailable as error:
                 log.warning("release.waiting", dependency=error.dependency, detail=error.detail)
-                stop.wait(backoff.delay())
+                self._wait(stop, backoff.delay())
         self._health.forget("releases")
 
     def _wait(self, stop: threading.Event, seconds: float) -> None:
@@ -113,17 +126,37 @@ class ReleaseKeeper:
             waited += 0.1
 
     def synchronise(self) -> None:
-        """One pass: forget what Triton lost, load what is missing, unload what nobody needs. Raises Unavailable."""
+        """One pass: forget what Triton lost, load what is missing, unload what nobody needs.
+
+        A release that Triton cannot load holds up no other one, and is tried again ever more rarely.
+        Raises Unavailable.
+        """
         for release in list(self._loaded):
             if not self._server.is_loaded(release):
                 self._forget(release)
-        for release in sorted(self._wanted() - set(self._loaded) - self._refused):
-            self._load(release)
-        for release in sorted(set(self._loaded) - self._wanted()):
+        for release in self._wanted():
+            if release not in self._loaded and self._due(release):
+                try:
+                    self._load(release)
+                    self._failing.pop(release, None)
+                except LoadFailed as error:
+                    self._postpone(release, error)
+        for release in sorted(set(self._loaded) - set(self._wanted())):
             # First nobody is sent there any more, then Triton lets it drain.
             self._forget(release)
             self._server.unload(release)
             log.info("release.unloaded", release=release)
+
+    def _due(self, release: str) -> bool:
+        """Whether it is time to load a release (again)."""
+        return release not in self._failing or time.monotonic() >= self._failing[release][0]
+
+    def _postpone(self, release: str, error: LoadFailed) -> None:
+        """Each attempt costs Triton a process: what it could not load has to wait, while all others are served."""
+        _, backoff = self._failing.get(release, (0.0, Backoff(LOAD_AGAIN_AFTER_S, LOAD_AGAIN_AT_MOST_S)))
+        wait_s = backoff.delay()
+        self._failing[release] = time.monotonic() + wait_s, backoff
+        log.error("release.not-loaded", release=release, reason=error.detail, again_in_s=round(wait_s, 1))
 
     def _trusted_key(self) -> bytes:
         """The verifying key. Raises Unavailable while nobody has made one: a plant starts before its first release."""
@@ -133,8 +166,8 @@ class ReleaseKeeper:
             detail = f"{error}; make one with `python -m trainer keys` or set ANDON_RELEASE_KEY"
             raise Unavailable("release key", detail) from error
 
-    def _wanted(self) -> frozenset[str]:
-        return self.table.wanted(lambda release: release in self._loaded)
+    def _wanted(self) -> tuple[str, ...]:
+        return self.table.wanted(lambda release: release in self._loaded, self._refused)
 
     def _load(self, release: str) -> None:
         key = self._trusted_key()

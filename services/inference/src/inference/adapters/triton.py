@@ -6,18 +6,20 @@ one machine and in a cluster. See docs/decisions for why.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 from andon_chassis.errors import Unavailable
+from andon_vision.regions import Region
 from andon_vision.release_bundle import ReleaseBundle
 from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE, InferenceServerClient, InferInput, InferResult
 from tritonclient.utils import InferenceServerException
 
 from inference.domain.scoring import Scored, refused
-from inference.ports import ModelDied, ModelFailed
+from inference.ports import LoadFailed, ModelDied, ModelFailed
 from inference.serving import ServingLimits, model_config, model_files
 
 TRITON = "triton"
@@ -29,6 +31,7 @@ CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
+_ABSENT = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 _UNKNOWN_MODEL = ("unknown model", "is not ready", "not found")
 
 
@@ -79,7 +82,7 @@ class TritonServer:
     def load(
         self, bundle: ReleaseBundle, files: dict[str, bytes], public_key: bytes, limits: ServingLimits
     ) -> None:
-        """Makes Triton verify and serve a release. Raises Unavailable, also when Triton refuses it."""
+        """Makes Triton verify and serve a release. Raises Unavailable, and LoadFailed when Triton cannot do it."""
         folder = {f"file:{path}": data for path, data in model_files(files, public_key).items()}
         try:
             self._client.load_model(
@@ -89,7 +92,8 @@ class TritonServer:
                 client_timeout=self._load_timeout_s,
             )
         except InferenceServerException as error:
-            raise Unavailable(TRITON, f"{bundle.release} was not loaded: {error}") from error
+            kind = Unavailable if str(error.status()) in _ABSENT else LoadFailed
+            raise kind(TRITON, f"{bundle.release} was not loaded: {error}") from error
 
     def unload(self, release: str) -> None:
         """Lets a release finish what it was asked and go. Raises Unavailable."""
@@ -147,6 +151,7 @@ def _answers(result: InferResult) -> list[Scored]:
     statuses = _column(result, "STATUS").ravel()
     scores, classes = _column(result, "DEFECT_SCORE").ravel(), _column(result, "CLASS_PROBABILITIES")
     heat, times = _column(result, "HEAT_MAP"), _column(result, "MODEL_MS").ravel()
+    regions = _column(result, "REGIONS").ravel()
     answers = []
     for row, status in enumerate(statuses):
         reason = status.decode() if isinstance(status, bytes) else str(status)
@@ -154,5 +159,6 @@ def _answers(result: InferResult) -> list[Scored]:
             answers.append(refused(reason))
             continue
         probabilities = tuple(float(value) for value in classes[row])
-        answers.append(Scored(float(scores[row]), probabilities, heat[row], float(times[row])))
+        seen = tuple(Region.from_json(item) for item in json.loads(regions[row]))
+        answers.append(Scored(float(scores[row]), probabilities, heat[row], float(times[row]), regions=seen))
     return answers

@@ -9,8 +9,24 @@ from dataclasses import dataclass
 
 from andon_vision.release_bundle import ReleaseBundle
 
-# The parts of andon_vision that preprocessing and verification need; they run on Triton's NumPy 1 as well.
-SHARED_MODULES = ("errors", "header", "opencv", "decode", "preprocess", "release_bundle")
+# The parts of andon_vision that run a release; they run on Triton's NumPy 1 as well.
+SHARED_MODULES = (
+    "errors",
+    "header",
+    "opencv",
+    "decode",
+    "preprocess",
+    "release_bundle",
+    "measurement",
+    "regions",
+    "hashing",
+    "registration",
+    "difference_parts",
+    "difference_shape",
+    "template",
+    "template_library",
+    "runner",
+)
 HEAT_CELL = 8
 
 
@@ -27,17 +43,19 @@ class ServingLimits:
 def model_config(bundle: ReleaseBundle, limits: ServingLimits) -> str:
     """Triton's model configuration, as JSON."""
     spec = bundle.preprocessing
+    most = min(limits.max_batch, int(bundle.description.get("max_batch", limits.max_batch)))
     heat = [spec.height // HEAT_CELL, spec.width // HEAT_CELL]
     config = {
         "name": bundle.release,
         "backend": "python",
-        "max_batch_size": limits.max_batch,
+        "max_batch_size": most,
         "input": [{"name": "IMAGE", "data_type": "TYPE_STRING", "dims": [1]}],
         "output": [
             {"name": "STATUS", "data_type": "TYPE_STRING", "dims": [1]},
             {"name": "DEFECT_SCORE", "data_type": "TYPE_FP32", "dims": [1]},
             {"name": "CLASS_PROBABILITIES", "data_type": "TYPE_FP32", "dims": [len(bundle.classes)]},
             {"name": "HEAT_MAP", "data_type": "TYPE_UINT8", "dims": heat},
+            {"name": "REGIONS", "data_type": "TYPE_STRING", "dims": [1]},
             {"name": "MODEL_MS", "data_type": "TYPE_FP32", "dims": [1]},
         ],
         "instance_group": [{"kind": "KIND_CPU", "count": limits.instances}],

@@ -183,6 +183,7 @@ def facts_of(case: Case) -> str:
                 "defect_score": model.defect_score,
                 "scores": model.scores,
                 "heat_map": model.heat_map,
+                "regions": model.regions,
                 "event_id": model.event_id,
             },
             "verdict": verdict and asdict(verdict),

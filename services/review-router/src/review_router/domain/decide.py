@@ -7,7 +7,7 @@ decided on (`basis`), the evidence and the rules. Given the same again, years la
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,7 @@ class ModelResult:
         defect_score: Calibrated probability of a defect, 0 to 1.
         scores: Probability by class.
         heat_map: Claim check, carried along unread.
+        regions: What it points at, carried along unread.
     """
 
     status: str
@@ -62,6 +63,7 @@ class ModelResult:
     defect_score: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     heat_map: Mapping[str, Any] | None = None
+    regions: Sequence[Mapping[str, Any]] = ()
     event_id: str = ""
 
 

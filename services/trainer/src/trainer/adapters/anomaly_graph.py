@@ -41,7 +41,7 @@ def build_anomaly_release(
     model = even_light(backbone)
     graph = GraphWriter({})
     tensor, rows, columns = _joined(graph, model, anomaly.layers, width, height)
-    flat = _distances(graph, tensor, anomaly.positions)
+    flat, rows, columns = _distances(graph, tensor, anomaly.positions, rows, columns)
     score = _probability(graph, _top_mean(graph, flat, top_count(rows * columns, anomaly.top_share)), anomaly)
     shape = graph.constant("plane.shape", np.array([-1, 1, rows, columns], np.int64))
     resized = graph.node(
@@ -95,20 +95,25 @@ def _averaged(graph: GraphWriter, tensor: str, name: str, factor: int) -> str:
     return graph.node("AveragePool", [tensor], f"{name}.averaged", kernel_shape=sides, strides=sides)
 
 
-def _distances(graph: GraphWriter, tensor: str, positions: PositionModel) -> str:
-    """N x (rows x columns)."""
+def _distances(
+    graph: GraphWriter, tensor: str, positions: PositionModel, rows: int, columns: int
+) -> tuple[str, int, int]:
+    """N x positions, with the rows and columns that the positions make up."""
     if isinstance(positions, GaussianField):
-        return _gaussian_distances(graph, "gaussian", tensor, positions)
+        found = _gaussian_distances(graph, "gaussian", tensor, positions)
+        return found, len(positions.rows), len(positions.columns)
     if isinstance(positions, PatchMemory):
-        return _memory_distances(graph, "memory", tensor, positions)
+        return _memory_distances(graph, "memory", tensor, positions), rows, columns
     raise TypeError(f"{type(positions).__name__} has no graph")
 
 
 def _gaussian_distances(graph: GraphWriter, name: str, tensor: str, field: GaussianField) -> str:
     """N x positions."""
     positions, channels = field.mean.shape
+    lines = graph.node("MatMul", [graph.constant(f"{name}.down", field.rows), tensor], f"{name}.softer")
+    soft = graph.node("MatMul", [lines, graph.constant(f"{name}.across", field.columns.T)], f"{name}.soft")
     shape = graph.constant(f"{name}.flat", np.array([0, channels, positions], np.int64))
-    flat = graph.node("Reshape", [tensor, shape], f"{name}.columns")
+    flat = graph.node("Reshape", [soft, shape], f"{name}.columns")
     rows = graph.node("Transpose", [flat], f"{name}.rows", perm=[2, 0, 1])
     centred = graph.node("Sub", [rows, graph.constant(f"{name}.means", field.mean[:, None])], f"{name}.moved")
     white = graph.node(

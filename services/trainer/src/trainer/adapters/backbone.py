@@ -66,11 +66,15 @@ LITE1_STAGES = (
 
 def stages_of(weights: Weights) -> tuple[Stage, ...]:
     """The stage table that fits these weights, told by the number of blocks."""
-    blocks = {int(name.split(".")[1]) for name in weights if name.startswith("_blocks.")}
+    return stages_of_count(len({name.split(".")[1] for name in weights if name.startswith("_blocks.")}))
+
+
+def stages_of_count(blocks: int) -> tuple[Stage, ...]:
+    """The stage table of the EfficientNet-Lite that has so many blocks."""
     for stages in (LITE0_STAGES, LITE1_STAGES):
-        if sum(stage.repeats for stage in stages) == len(blocks):
+        if sum(stage.repeats for stage in stages) == blocks:
             return stages
-    raise ValueError(f"no EfficientNet-Lite has {len(blocks)} blocks")
+    raise ValueError(f"no EfficientNet-Lite has {blocks} blocks")
 
 
 @dataclass(slots=True)

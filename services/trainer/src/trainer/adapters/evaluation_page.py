@@ -45,7 +45,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """All sections of one line of the table."""
+    """All sections of one method or release."""
 
     name: str
     title: str
@@ -61,10 +61,12 @@ def thumbnail(pixels: npt.NDArray[np.uint8], caption: str) -> Picture:
     return Picture("data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode(), caption)
 
 
-def render(summary: Table, chapters: Sequence[Chapter], made: Mapping[str, Any]) -> str:
-    """The page as HTML text without any address outside itself."""
+def render(
+    title: str, note: str, summary: Table, chapters: Sequence[Chapter], made: Mapping[str, Any]
+) -> str:
+    """The page as HTML text without any address outside itself; `made` says by what it was made."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True)
     )
     template = environment.get_template("evaluation_page.html.j2")
-    return template.render(summary=summary, chapters=chapters, made=made, svg=Markup)
+    return template.render(title=title, note=note, summary=summary, chapters=chapters, made=made, svg=Markup)

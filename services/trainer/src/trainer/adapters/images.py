@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from andon_chassis.objects import ObjectStore
 from andon_events.records import ObjectRef
+from andon_vision import decode_image, to_eight_bit
 from andon_vision.sources import ELPV, SourceImage, load_source
 
+from trainer.adapters.annotations import BOX_FILES, read_boxes
 from trainer.domain.snapshot import ImagePlace, Row, Snapshot, SnapshotError, parse_manifest
 
 # Experts disagreed on these cells; their label counts less.
@@ -65,15 +71,37 @@ def snapshot_of(source: str, images: list[SourceImage], name: str = "") -> Snaps
 
 
 def _row(image: SourceImage) -> Row:
-    sha256 = hashlib.sha256(image.read()).hexdigest()
     unsure = 0.0 < image.defect_probability < 1.0
+    told = image.annotation is not None and image.annotation.suffix.lower() in BOX_FILES
+    boxes = read_boxes(image.annotation) if image.annotation and told else ()
+    spelled = {_plain(name): name for name in image.classes}
+    boxes = tuple(
+        replace(box, class_name=spelled.get(_plain(box.class_name), box.class_name)) for box in boxes
+    )
     return Row(
         id=f"{image.path.parent.name}/{image.path.name}",
-        image=ImagePlace(path=str(image.path), sha256=sha256),
+        image=_place(image.path),
         classes=image.classes,
         is_defect=image.is_defect,
         weight=UNSURE_WEIGHT if unsure else 1.0,
         group=image.group,
         variant=image.variant,
         station=image.station_hint,
+        boxes=boxes,
+        mask=_place(image.annotation) if image.annotation and not told else None,
+        template=_place(image.template) if image.template and image.template != image.path else None,
     )
+
+
+def _plain(name: str) -> str:
+    """A class's name without what annotation files spell differently from the index beside them."""
+    return name.lower().replace("_", "-").replace(" ", "-")
+
+
+def _place(path: Path) -> ImagePlace:
+    return ImagePlace(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def brightness_of(images: Sequence[bytes]) -> npt.NDArray[np.float64]:
+    """Mean of each encoded image, 0 to 255. Raises `ImageRefused`."""
+    return np.array([float(to_eight_bit(decode_image(image).pixels).mean()) for image in images])

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from andon_vision import Preprocessing, decode_image, prepare_pixels
+from andon_vision import Preprocessing
 from andon_vision.release_bundle import NORMAL
 
 from trainer.adapters import backbone, features, fitting, kernel_fitting, rich_backbone, scoring
-from trainer.adapters.evaluation_charts import confusion_matrix, ranking, reliability_diagrams
-from trainer.adapters.evaluation_page import THUMBNAIL, Picture, Section, Table, thumbnail
+from trainer.adapters import evaluation_sections as sections
+from trainer.adapters.evaluation_page import Section
 from trainer.adapters.fitting import TrainingSet, fit_head
+from trainer.adapters.images import brightness_of
 from trainer.benchmark import loading
-from trainer.benchmark.table import Answers, Bench, Material, TableRow, take
+from trainer.benchmark.table import Answers, Bench, Material, TableRow
 from trainer.domain import calibration, head
-from trainer.domain.calibration import Platt, expected_calibration_error
-from trainer.domain.evaluation import (
-    Index,
-    class_figures,
-    confused_pairs,
-    most_wrong,
-    reliability,
-)
+from trainer.domain.calibration import Floats, Platt, expected_calibration_error
+from trainer.domain.evaluation import Index, confused_pairs
+from trainer.domain.judging import Judged, class_rates, compared, good_rates
 from trainer.domain.metrics import confusion
 from trainer.domain.snapshot import Row, defect_classes
+from trainer.domain.thresholds import Thresholds
 
-PAIRS_SHOWN, EXAMPLES_EACH, WORST_SHOWN = 6, 5, 24
 UNSCALED = Platt(1.0, 0.0)
-SMALL = Preprocessing(THUMBNAIL, THUMBNAIL, fit="letterbox")
+BY_CLASS = (
+    "All decisions are made at one half. False rejects are good images called by the class's name, false escapes are "
+    "images of the class called good. Where none of a few parts went wrong, the interval is their exact bound."
+)
+HONEST = "The calibration is Platt's, fitted inside each training part; head and calibration have not seen these rows."
 
 # Answers: probability of a defect before and after calibration, of each class given a defect (images x classes).
 RAW, DEFECT, CLASSES = "raw", "defect", "classes"
@@ -192,113 +192,43 @@ def figures_of(material: Material, answers: Answers, index: Index) -> dict[str, 
     return found
 
 
+def judged_of(material: Material, answers: Answers) -> Judged:
+    """The answers as decisions at one half: without costs nothing goes to people."""
+    _, called = names_of(material, answers)
+    return Judged(
+        tuple(row.classes if row.is_defect else () for row in material.rows),
+        tuple("" if name == NORMAL else name for name in called),
+        answers[DEFECT],
+        Thresholds(0.5, 0.5),
+        tuple(material.groups),
+        defect_classes(material.rows),
+    )
+
+
 def sections_of(material: Material, answers: Answers) -> list[Section]:
     """Curves, reliability, classes, confusions and the worst images."""
     actual, called = names_of(material, answers)
-    has_good = not truth_of(material).all()
-    found = [_curves(material, answers), _honesty(material, answers)] if has_good else []
-    found.append(_classes(actual, called))
-    if has_good:
-        found.append(_by_variant(material, answers))
-    found += _pairs(material, actual, called)
-    found.append(_worst(material, answers, actual, called))
+    truth, judged = truth_of(material), judged_of(material, answers)
+    rates = {name: class_rates(judged, frozenset([name])) for name in defect_classes(material.rows)}
+    found: list[Section] = []
+    if not truth.all():
+        found += [
+            sections.curves(answers[DEFECT], truth, "All out-of-fold probabilities together."),
+            sections.honesty(answers[RAW], answers[DEFECT], truth, HONEST),
+        ]
+        rates = {NORMAL: good_rates(judged)} | rates
+    found += [sections.rates("By class", BY_CLASS, rates), sections.confusions(confusion(actual, called))]
+    if not truth.all():
+        found += sections.slices(compared(judged, material.rows, brightness_of(material.images)))
+    show = sections.shown(material.images)
+    found += sections.pairs(confused_pairs(actual, called), lambda row: material.rows[row].id, show)
+    right = _probability_of_truth(material, answers, actual)
+    found.append(sections.worst(right, actual, called, lambda row: material.rows[row].id, show))
     return found
 
 
-def _curves(material: Material, answers: Answers) -> Section:
-    truth, values = truth_of(material), answers[DEFECT]
-    figures = scoring.binary_figures(values, truth)
-    chart = ranking(
-        scoring.roc(values, truth),
-        scoring.precision_recall(values, truth),
-        figures["auroc"],
-        figures["auprc"],
-    )
-    return Section("Defect or not", "All out-of-fold probabilities together.", charts=(chart,))
-
-
-def _honesty(material: Material, answers: Answers) -> Section:
-    truth = truth_of(material)
-    diagrams = {
-        title: (reliability(answers[name], truth), expected_calibration_error(answers[name], truth))
-        for title, name in (("Before calibration", RAW), ("After calibration", DEFECT))
-    }
-    note = (
-        "Ten bins of equal size with 95 % intervals. The calibration is Platt's, fitted inside each training part; "
-        "the rows shown are unseen by head and calibration."
-    )
-    return Section("Do probabilities mean what they say?", note, charts=(reliability_diagrams(diagrams),))
-
-
-def _classes(actual: Sequence[str], called: Sequence[str]) -> Section:
-    rows = [
-        (name, str(item.images), f"{item.precision:.3f}", f"{item.recall:.3f}")
-        for name, item in class_figures(actual, called).items()
-    ]
-    return Section(
-        "By class",
-        "One answer an image: normal below one half, else the likeliest class.",
-        charts=(confusion_matrix(confusion(actual, called)),),
-        tables=(Table([("class", "images", "precision", "recall"), *rows]),),
-    )
-
-
-def _by_variant(material: Material, answers: Answers) -> Section:
-    """The figures of each variant, station and certainty of label with enough good and defective images."""
-    keys: tuple[tuple[str, Callable[[Row], str]], ...] = (
-        ("variant", lambda row: row.variant),
-        ("station", lambda row: row.station),
-        ("label", lambda row: "sure" if row.weight == 1 else "experts disagree"),
-    )
-    truth = truth_of(material)
-    rows = []
-    for kind, key in keys:
-        names = [key(row) for row in material.rows]
-        for name in sorted(set(names) - {""}):
-            index = np.flatnonzero(np.array(names) == name)
-            if min(truth[index].sum(), (~truth[index]).sum()) < 10:
-                continue
-            item = scoring.binary_figures(take(answers, index)[DEFECT], truth[index])
-            cells = [f"{item[one]:.3f}" for one in _COMPARED]
-            rows.append((kind, name, str(len(index)), *cells))
-    note = "Only where there are ten good and ten defective images."
-    return Section(
-        "By variant, station and certainty of the label",
-        note,
-        tables=(Table([("", "", "images", *_COMPARED), *rows]),),
-    )
-
-
-_COMPARED = ("auroc", "accuracy", "false_reject_rate", "false_escape_rate", "calibration_error")
-
-
-def _pairs(material: Material, actual: Sequence[str], called: Sequence[str]) -> list[Section]:
-    found = []
-    for pair in confused_pairs(actual, called)[:PAIRS_SHOWN]:
-        pictures = [_picture(material, row, material.rows[row].id) for row in pair.rows[:EXAMPLES_EACH]]
-        title = f"{pair.actual}, called {pair.predicted}: {len(pair.rows)} images"
-        found.append(Section(title, pictures=pictures))
-    return found
-
-
-def _worst(material: Material, answers: Answers, actual: Sequence[str], called: Sequence[str]) -> Section:
-    truth = truth_of(material)
+def _probability_of_truth(material: Material, answers: Answers, actual: Sequence[str]) -> Floats:
     classes = defect_classes(material.rows)
     column = np.array([classes.index(name) if name in classes else 0 for name in actual])
-    defect, given = answers[DEFECT], answers[CLASSES][np.arange(len(actual)), column]
-    right = np.where(truth, defect * given, 1 - defect)
-    pictures = [
-        _picture(
-            material,
-            row,
-            f"{actual[row]}, called {called[row]}; {right[row]:.3f} for the truth. {material.rows[row].id}",
-        )
-        for row in most_wrong(right, WORST_SHOWN)
-    ]
-    return Section(
-        "The worst answers", "Where the model gave the truth the least probability.", pictures=pictures
-    )
-
-
-def _picture(material: Material, row: int, caption: str) -> Picture:
-    return thumbnail(prepare_pixels(decode_image(material.images[row]).pixels, SMALL), caption)
+    given = answers[CLASSES][np.arange(len(actual)), column]
+    return np.where(truth_of(material), answers[DEFECT] * given, 1 - answers[DEFECT])

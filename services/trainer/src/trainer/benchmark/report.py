@@ -78,7 +78,13 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Any] = {item.row.name: to_json(item, command) for item in measured}
     rows |= {name: {"skipped": reason} for name, reason in skipped.items()}
-    page = render(summary(measured, skipped), [_chapter(item) for item in measured], _made(command))
+    page = render(
+        "Models, measured without leaks",
+        "Out-of-fold answers of a grouped five-fold cross-validation; intervals are 95 % bootstrap over groups.",
+        summary(measured, skipped),
+        [_chapter(item) for item in measured],
+        _made(command),
+    )
     found = folder / "report.json", folder / "report.html"
     for file, text in zip(found, (json.dumps(_plain_numbers(rows), indent=1) + "\n", page), strict=True):
         partial = file.with_suffix(".partial")

@@ -20,6 +20,8 @@ Array = npt.NDArray[np.float32]
 
 GAUSSIAN, MEMORY = "gaussian", "memory"
 RIDGE: Final = 0.1
+SOFTNESS: Final = 0.7
+"""How far a position looks at those beside it, in positions: no two parts lie exactly alike under the camera."""
 CORESET: Final = 1000
 _POOL: Final = 12_000  # patches that the coreset is chosen from; more changed nothing and costs minutes
 _PROJECTED: Final = (
@@ -32,20 +34,27 @@ class PositionModel(Protocol):
     """An idea of a good part."""
 
     def distances(self, maps: Array) -> Array:
-        """(images, height, width, channels) to (images, height, width)."""
+        """(images, height, width, channels) to (images, height, width), or to a coarser grid of positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class GaussianField:
-    """A Gaussian at each position: `mean` (positions, channels), `whiten` (positions, channels, channels)."""
+    """A Gaussian at each position of softened maps.
+
+    `mean` is (positions, channels), `whiten` (positions, channels, channels), `rows` and `columns` are the weights
+    that soften, as `softening` gives them.
+    """
 
     mean: Array
     whiten: Array
+    rows: Array
+    columns: Array
 
     def distances(self, maps: Array) -> Array:
-        """Mahalanobis distance, divided by the root of the number of channels."""
-        images, height, width, channels = maps.shape
-        flat = maps.reshape(images, height * width, channels).astype(np.float32).transpose(1, 0, 2)
+        """Mahalanobis distance, divided by the root of the number of channels: (images, rows, columns)."""
+        soft = softened(maps, self.rows, self.columns)
+        images, height, width, channels = soft.shape
+        flat = soft.reshape(images, height * width, channels).transpose(1, 0, 2)
         white = np.matmul(flat - self.mean[:, None], self.whiten)
         return np.asarray(np.sqrt((white**2).mean(axis=2)).T.reshape(images, height, width), np.float32)
 
@@ -73,13 +82,18 @@ class PatchMemory:
         return np.asarray(np.concatenate(found).reshape(maps.shape[:3]), np.float32)
 
 
-def fit_gaussians(maps: Array, ridge: float = RIDGE) -> GaussianField:
-    """A Gaussian per position. Each covariance is shrunk by `ridge` towards independent channels.
+def fit_gaussians(
+    maps: Array, ridge: float = RIDGE, *, step: int = 1, softness: float = SOFTNESS
+) -> GaussianField:
+    """A Gaussian for each square of `step` x `step` positions. Each covariance is shrunk towards independent channels.
 
-    A few hundred good parts are fewer than the entries of a covariance: without shrinking, every new part is far away.
+    A few hundred good parts are fewer than the entries of a covariance: without shrinking (`ridge`), every new part is
+    far away.
     """
-    images, height, width, channels = maps.shape
-    flat = maps.reshape(images, height * width, channels).astype(np.float32)
+    rows, columns = (softening(size, step, softness) for size in maps.shape[1:3])
+    soft = softened(maps, rows, columns)
+    images, height, width, channels = soft.shape
+    flat = soft.reshape(images, height * width, channels)
     mean = flat.mean(axis=0)
     spread = np.sqrt(((flat - mean) ** 2).mean(axis=(0, 1))) + 1e-6
     whiten = np.empty((height * width, channels, channels), np.float32)
@@ -88,7 +102,26 @@ def fit_gaussians(maps: Array, ridge: float = RIDGE) -> GaussianField:
         centred = (flat[:, position] - mean[position]) / spread
         covariance = (1 - ridge) * (centred.T @ centred) / images + ridge * own
         whiten[position] = np.linalg.inv(np.linalg.cholesky(covariance)).T / spread[:, None]
-    return GaussianField(mean, whiten)
+    return GaussianField(mean, whiten, rows, columns)
+
+
+def softening(size: int, step: int, softness: float) -> Array:
+    """(size / step, size) weights that average `step` positions and then look beside them; each row sums to 1.
+
+    The weight falls off like a Gaussian whose standard deviation is `softness` squares; 0 looks at nothing beside.
+    """
+    squares = np.arange(size // step)
+    apart = squares[:, None] - squares
+    near = np.exp(-0.5 * (apart / softness) ** 2) if softness else np.eye(len(squares))
+    return np.repeat(near / near.sum(axis=1, keepdims=True) / step, step, axis=1).astype(np.float32)
+
+
+def softened(maps: Array, rows: Array, columns: Array) -> Array:
+    """(images, height, width, channels) averaged by the weights `rows` and `columns` (see `softening`)."""
+    images, height, width, channels = maps.shape
+    flat = maps.astype(np.float32).reshape(images, height, width * channels)
+    lines = np.matmul(rows, flat).reshape(images, len(rows), width, channels)
+    return np.asarray(np.matmul(columns, lines), np.float32)
 
 
 def fit_memory(maps: Array, size: int = CORESET) -> PatchMemory:

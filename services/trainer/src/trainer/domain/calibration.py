@@ -21,6 +21,11 @@ class Platt:
     def __call__(self, scores: Floats) -> Floats:
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(self.slope * scores + self.offset, -60, 60))))
 
+    def scores(self, probabilities: Floats) -> Floats:
+        """The raw scores behind these probabilities; where they are 0 or 1, as far out as eight-byte floats reach."""
+        inside = np.clip(probabilities, 1e-15, 1 - 1e-15)
+        return np.asarray((np.log(inside / (1 - inside)) - self.offset) / self.slope)
+
 
 def fit_platt(scores: Floats, positive: Bools, weights: Floats | None = None) -> Platt:
     """Platt's fit with his smoothed targets, by Newton's method.

@@ -17,32 +17,6 @@ Index = npt.NDArray[np.int_]
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """How one class fared; nan where a rate has nothing to be a rate of."""
-
-    images: int
-    precision: float
-    recall: float
-
-    def to_json(self) -> dict[str, float | None]:
-        return {name: None if math.isnan(value) else round(value, 6) for name, value in asdict(self).items()}
-
-
-def class_figures(actual: Sequence[str], predicted: Sequence[str]) -> dict[str, ClassFigures]:
-    """Precision and recall of every class that occurs, by name."""
-    truth, guess = Counter(actual), Counter(predicted)
-    right = Counter(name for name, other in zip(actual, predicted, strict=True) if name == other)
-    return {
-        name: ClassFigures(truth[name], _share(right[name], guess[name]), _share(right[name], truth[name]))
-        for name in sorted(truth | guess)
-    }
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
-
-
-@dataclass(frozen=True, slots=True)
 class ConfusedPair:
     """Rows that show `actual` and were called `predicted`."""
 

@@ -35,7 +35,8 @@ def auroc(scores: Floats, positive: Bools) -> float:
     return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * few))
 
 
-def _ratio(part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> float:
+def ratio(part: Bools, whole: Bools) -> float:
+    """The share of `whole` that is `part` as well; nan where there is no whole."""
     total = int(whole.sum())
     return float((part & whole).sum() / total) if total else float("nan")
 
@@ -52,10 +53,10 @@ def decision_figures(probabilities: Floats, positive: Bools, limits: Thresholds)
     return {
         "auroc": auroc(probabilities, positive),
         "accuracy": float((called == positive).mean()),
-        "precision": _ratio(positive, called),
-        "recall": _ratio(called, positive),
-        "false_reject_rate": _ratio(rejected, ~positive),
-        "false_escape_rate": _ratio(passed, positive),
+        "precision": ratio(positive, called),
+        "recall": ratio(called, positive),
+        "false_reject_rate": ratio(rejected, ~positive),
+        "false_escape_rate": ratio(passed, positive),
         "review_share": float((~passed & ~rejected).mean()),
         "calibration_error": expected_calibration_error(probabilities, positive),
     }

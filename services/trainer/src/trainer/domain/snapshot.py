@@ -33,11 +33,28 @@ class ImagePlace:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledBox:
+    """Where a person saw a defect: a rectangle in pixels of the image, origin top left."""
+
+    class_name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One labelled image.
 
-    `weight` is 1 for a sure label and less where people disagreed; `group` names the physical part or batch that may
-    not be split ("" when unknown); `split` is given by the registry or None, and then the trainer splits.
+    Attributes:
+        weight: 1 for a sure label and less where people disagreed.
+        group: The physical part or batch that may not be split ("" when unknown).
+        split: Given by the registry or None, and then the trainer splits.
+        boxes: Where the defects are, for detection and template comparison.
+        mask: A PNG of the image's size in which 0 is good. Of an image with one class every other value is this class;
+            with several, the value k is `classes[k - 1]`.
+        template: A picture of the same place without a defect.
     """
 
     id: str
@@ -49,9 +66,23 @@ class Row:
     variant: str = ""
     station: str = ""
     split: str | None = None
+    boxes: tuple[LabelledBox, ...] = ()
+    mask: ImagePlace | None = None
+    template: ImagePlace | None = None
+    shift: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        """What it says; what only some tasks need stands there only where it is known."""
+        known: dict[str, Any] = {}
+        if self.boxes:
+            known["boxes"] = [asdict(box) for box in self.boxes]
+        if self.mask:
+            known["mask"] = self.mask.to_json()
+        if self.template:
+            known["template"] = self.template.to_json()
+        if self.shift:
+            known["shift"] = self.shift
+        return known | {
             "id": self.id,
             "image": self.image.to_json(),
             "classes": list(self.classes),
@@ -84,8 +115,9 @@ class Snapshot:
         digest = hashlib.sha256()
         for row in self.rows:
             entry = row.to_json()
-            if row.image.sha256 is not None:
-                entry["image"] = row.image.sha256
+            for name, place in (("image", row.image), ("mask", row.mask), ("template", row.template)):
+                if place is not None and place.sha256 is not None:
+                    entry[name] = place.sha256
             digest.update(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode())
         return digest.hexdigest()
 
@@ -141,6 +173,7 @@ def _registry_row(item: Mapping[str, Any]) -> dict[str, Any]:
         "group": f"{context.get('part_number') or ''}/{part}" if part else "",
         "product_variant": context.get("product_variant"),
         "station": f"{context['line']}/{context['station']}",
+        "shift": context.get("shift"),
     }
 
 
@@ -156,6 +189,10 @@ def _parse_row(number: int, entry: Mapping[str, Any]) -> Row:
             variant=str(entry.get("product_variant") or ""),
             station=str(entry.get("station") or ""),
             split=entry.get("split"),
+            boxes=tuple(LabelledBox(**box) for box in entry.get("boxes", ())),
+            mask=ImagePlace(**entry["mask"]) if entry.get("mask") else None,
+            template=ImagePlace(**entry["template"]) if entry.get("template") else None,
+            shift=str(entry.get("shift") or ""),
         )
     except (KeyError, TypeError) as error:
         raise SnapshotError(f"row {number} of the manifest is incomplete: {error}") from error
@@ -163,8 +200,11 @@ def _parse_row(number: int, entry: Mapping[str, Any]) -> Row:
         raise SnapshotError(f"row {number} has an unknown split or a negative weight")
     if row.is_defect and not row.classes:
         raise SnapshotError(f"row {number} is a defect without a class")
-    if (row.image.path is None) == (row.image.bucket is None or row.image.key is None):
-        raise SnapshotError(f"row {number} needs either a path, or a bucket and a key")
+    for place in (row.image, row.mask, row.template):
+        if place is not None and (place.path is None) == (place.bucket is None or place.key is None):
+            raise SnapshotError(f"row {number} needs either a path, or a bucket and a key")
+    if any(box.width <= 0 or box.height <= 0 for box in row.boxes):
+        raise SnapshotError(f"row {number} has a box without an area")
     return row
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,11 +15,15 @@ class Costs:
     """What a wrong decision and a review cost, in any one currency, and the share of parts people can review.
 
     The model rejects on its own only from the probability `sure_from` on: where people have no time left, a part
-    that is more likely good than bad must not be scrapped because a review would have been better still.
+    that is more likely good than bad must not be scrapped because a review would have been better still. `escape` is
+    that of a defect of severity `major` or of none that is known; `gravity` says how many times that another one costs.
     """
 
     false_reject: float = 1.0
     escape: float = 8.0
+    gravity: Mapping[str, float] = field(
+        default_factory=lambda: {"critical": 5.0, "major": 1.0, "minor": 0.25, "monitor-only": 0.1}
+    )
     review: float = 0.25
     max_review_share: float = 0.3
     sure_from: float = 0.5
@@ -32,10 +37,25 @@ class Thresholds:
     reject_from: float
 
 
-def choose_thresholds(probabilities: Floats, positive: Bools, costs: Costs, steps: int = 99) -> Thresholds:
-    """The pair on a grid that costs least on these rows while reviews stay within what people can do."""
+def escape_costs(shown: Sequence[Sequence[str]], severities: Mapping[str, str], costs: Costs) -> Floats:
+    """What each part would cost if it escaped: the gravest of the defect classes that it shows counts."""
+    weights = [
+        max((costs.gravity.get(severities.get(name, ""), 1.0) for name in names), default=1.0)
+        for names in shown
+    ]
+    return costs.escape * np.array(weights)
+
+
+def choose_thresholds(
+    probabilities: Floats, positive: Bools, costs: Costs, escapes: Floats | None = None, steps: int = 99
+) -> Thresholds:
+    """The pair on a grid that costs least on these rows while reviews stay within what people can do.
+
+    `escapes` are what each row costs if it escapes (`escape_costs`); without them all cost alike.
+    """
     grid = np.linspace(0.0, 1.0, steps + 2)[1:-1]
-    escaped = np.array([(positive & (probabilities < low)).sum() for low in grid]) * costs.escape
+    each = np.full(len(probabilities), costs.escape) if escapes is None else escapes
+    escaped = np.array([each[positive & (probabilities < low)].sum() for low in grid])
     rejected = np.array([(~positive & (probabilities >= high)).sum() for high in grid]) * costs.false_reject
     below = np.array([(probabilities < edge).sum() for edge in grid])
     reviewed = below[None, :] - below[:, None]
