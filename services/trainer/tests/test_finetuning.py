@@ -13,6 +13,7 @@ from andon_vision.runner import ReleaseRunner
 from trainer.adapters.features import FeatureCache, FeatureExtractor, open_session
 from trainer.adapters.images import load_dataset
 from trainer.adapters.jax_backbone import features, parameters_of, with_parameters
+from trainer.main import main
 from trainer.training import Plan, train_classification
 
 from .conftest import workshop
@@ -59,3 +60,9 @@ def test_a_fine_tuned_release_decides_and_says_what_it_is(
     again = train_classification(snapshot, Plan("tuned", SPEC, finetune=1), bench)
     assert "going on after round 1" in capsys.readouterr().out
     assert again.release == outcome.release
+
+
+def test_only_classification_is_fine_tuned(plates: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["--dataset", str(plates), "--out", "unused", "--release", "x", "--task", "anomaly"]
+    assert main(["train", *wanted, "--finetune", "3"]) == 1
+    assert "fine-tuning is for classification; anomaly keeps" in capsys.readouterr().err

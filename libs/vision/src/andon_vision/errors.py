@@ -11,8 +11,18 @@ NOT_AN_IMAGE: Final = "not-an-image"
 UNSUPPORTED_FORMAT: Final = "unsupported-format"
 TRUNCATED: Final = "truncated"
 DAMAGED: Final = "damaged"
+NO_TEMPLATE: Final = "no-template"
 
-REASONS: Final = (EMPTY, TOO_LARGE, TOO_MANY_PIXELS, NOT_AN_IMAGE, UNSUPPORTED_FORMAT, TRUNCATED, DAMAGED)
+REASONS: Final = (
+    EMPTY,
+    TOO_LARGE,
+    TOO_MANY_PIXELS,
+    NOT_AN_IMAGE,
+    UNSUPPORTED_FORMAT,
+    TRUNCATED,
+    DAMAGED,
+    NO_TEMPLATE,
+)
 
 
 class ImageRefused(ValueError):

@@ -17,14 +17,13 @@ import numpy.typing as npt
 from andon_vision.decode import Pixels
 from andon_vision.difference_parts import components, pieces
 from andon_vision.difference_shape import shape_of
-from andon_vision.errors import ImageRefused
+from andon_vision.errors import NO_TEMPLATE, ImageRefused
 from andon_vision.hashing import grey
 from andon_vision.opencv import cv2
 from andon_vision.preprocess import to_eight_bit
 from andon_vision.registration import Plane, Registered, register
 
 TEMPLATE: Final = "template"
-NO_TEMPLATE: Final = "no-template"
 CELL: Final = 8
 """Pixels along a cell's side in a heat map."""
 SUREST: Final = 12.0
