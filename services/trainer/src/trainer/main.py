@@ -272,7 +272,9 @@ def _train(options: argparse.Namespace, settings: TrainerSettings) -> None:
             f"guarantees are given by the tasks {', '.join(sorted(PROMISING))}, not by {options.task}"
         )
     if plan.finetune and options.task != CLASSIFICATION:
-        raise SnapshotError(f"fine-tuning is for {CLASSIFICATION}; {options.task} keeps the backbone as it is")
+        raise SnapshotError(
+            f"fine-tuning is for {CLASSIFICATION}; {options.task} keeps the backbone as it is"
+        )
     snapshot = load_dataset(options.dataset)
     working = options.out / f".{options.release}.partial"
     workshop = _workshop(options, settings, plan, working)
