@@ -15,7 +15,7 @@ import pytest
 from andon_vision import Preprocessing, decode_image, prepare_pixels
 from andon_vision.release_bundle import load_public_key, make_keys, read_bundle
 from andon_vision.runner import ReleaseRunner
-from andon_vision.template import TEMPLATE, TemplateSpec
+from andon_vision.template import DIFFERENCES, PROBABILITIES, TEMPLATE, TemplateSpec
 from andon_vision.template_library import FILE, TemplateLibrary
 from trainer.adapters.annotations import DEEPPCB_TYPES
 from trainer.adapters.features import FeatureCache, FeatureExtractor
@@ -28,7 +28,7 @@ from trainer.adapters.template_boards import (
     read_boards,
     repaired,
 )
-from trainer.adapters.template_trees import DIFFERENCES, PROBABILITIES, Forest
+from trainer.adapters.template_trees import Forest
 from trainer.benchmark.table import Bench
 from trainer.benchmark.template import CUT, FOUND, GOOD, answered, figures_of, load, sections_of
 from trainer.domain.snapshot import SnapshotError

@@ -24,8 +24,9 @@ import numpy.typing as npt
 from andon_vision.measurement import measure
 from andon_vision.opencv import cv2
 from andon_vision.preprocess import Frame
+from andon_vision.template import TEMPLATE
 
-HEAT_MAP, BOXES, MASKS, TEMPLATE = "heat_map", "boxes", "masks", "template"
+HEAT_MAP, BOXES, MASKS = "heat_map", "boxes", "masks"
 MOST_REGIONS: Final = 100
 # A cell belongs to a region from half of the brightest cell on; below this brightness there is nothing to point at.
 FAINTEST: Final = 48

@@ -114,9 +114,12 @@ def write_bundle(
 
 def read_bundle(folder: Path, key: Ed25519PublicKey) -> ReleaseBundle:
     """Checks signature and file hashes, then reads the description. Raises `BundleRefused`."""
-    return parse_bundle(
-        {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}, key
-    )
+    return parse_bundle(bundle_files(folder), key)
+
+
+def bundle_files(folder: Path) -> dict[str, bytes]:
+    """The files of a bundle's folder by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def parse_bundle(files: Mapping[str, bytes], key: Ed25519PublicKey) -> ReleaseBundle:

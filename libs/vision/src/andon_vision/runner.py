@@ -20,13 +20,11 @@ from andon_vision.opencv import cv2
 from andon_vision.preprocess import Frame, frame_of, prepare_pixels
 from andon_vision.regions import Region, read_regions
 from andon_vision.release_bundle import MODEL, ReleaseBundle
-from andon_vision.template import TEMPLATE, TemplateSpec, compare
+from andon_vision.template import DIFFERENCES, PROBABILITIES, TEMPLATE, TemplateSpec, compare
 from andon_vision.template_library import FILE as TEMPLATES
 from andon_vision.template_library import TemplateLibrary
 
 SCORE, CLASSES, HEAT_MAP = "defect_score", "class_probabilities", "heat_map"
-# Of a release that compares boards with templates: what is asked of each difference, and what is answered.
-DIFFERENCES, PROBABILITIES = "differences", "difference_probabilities"
 
 
 class ModelUnusable(ValueError):

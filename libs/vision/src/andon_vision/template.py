@@ -24,6 +24,8 @@ from andon_vision.preprocess import to_eight_bit
 from andon_vision.registration import Plane, Registered, register
 
 TEMPLATE: Final = "template"
+DIFFERENCES, PROBABILITIES = "differences", "difference_probabilities"
+"""What the graph is asked of each difference, and what it answers."""
 CELL: Final = 8
 """Pixels along a cell's side in a heat map."""
 SUREST: Final = 12.0

@@ -36,7 +36,7 @@ from trainer.domain.metrics import Figure, auroc, bootstrap, decision_figures
 from trainer.domain.snapshot import TRAIN, VALIDATION, Snapshot, SnapshotError
 from trainer.domain.split import folds
 from trainer.domain.thresholds import Thresholds, choose_thresholds
-from trainer.training import Material, Outcome, Plan, gather, installed_version, promised
+from trainer.training import Material, Outcome, Plan, described, gather, promised
 from trainer.workshop import Report, Workshop
 
 ANOMALY = "anomaly"
@@ -53,7 +53,7 @@ METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (MEMORY, ("level10",)),
 )
 QUICK_METHODS = tuple(method for method in METHODS if method[0] == GAUSSIAN)
-"""A patch memory takes most of the time of a choice."""
+"""A patch memory takes minutes to choose; a plain `--task anomaly` tries it as well."""
 SQUARE = 32
 """Pixels of the input in a Gaussian's position. Finer ones know too few good parts for what lies under them."""
 
@@ -361,9 +361,9 @@ def _description(
     graph: onnx.ModelProto,
     now: datetime,
 ) -> dict[str, Any]:
-    origin = {item.key: item.value for item in graph.metadata_props}
     good = material.side(TRAIN) & ~_parts(material).is_defect
-    return {
+    shared = described(snapshot, plan, material, metrics, graph, now)
+    return shared | {
         "task": ANOMALY,
         "classes": [ANOMALY],
         "knows_normal": True,
@@ -371,21 +371,5 @@ def _description(
         "method": candidate.method,
         "layers": list(candidate.layers),
         "top_share": candidate.top_share,
-        "costs": asdict(plan.costs),
-        "metrics": {name: figure.to_json() for name, figure in metrics.items()},
-        "dataset": {
-            "name": snapshot.name,
-            "hash": snapshot.hash,
-            "images": {part: int(material.side(part).sum()) for part in (TRAIN, VALIDATION)},
-            "learned_from": int(good.sum()),
-            "groups": max(material.groups) + 1,
-            "refused": material.refused,
-            "doubtful_labels": list(material.doubts),
-            "variants": sorted({row.variant for row in material.rows if row.variant}),
-        },
-        "taxonomy_version": None,
-        "code": {name: installed_version(f"andon-{name}") for name in ("trainer", "vision")},
-        "backbone": origin.get("weights", "unknown"),
-        "licence": snapshot.licence,
-        "trained_at": now.isoformat(),
+        "dataset": shared["dataset"] | {"learned_from": int(good.sum())},
     }

@@ -11,14 +11,12 @@ from typing import Final
 from andon_vision import Preprocessing
 from andon_vision.release_bundle import DESCRIPTION, SIGNATURE, load_private_key, write_bundle
 
-from trainer.anomaly import ANOMALY, METHODS, TOP_SHARES, Grid, train_anomaly
+from trainer.anomaly import ANOMALY, QUICK_METHODS, TOP_SHARES, Grid, train_anomaly
 from trainer.domain.snapshot import Snapshot, SnapshotError
 from trainer.training import CLASSIFICATION, DEFAULT_INPUT, Outcome, Plan, train_classification
 from trainer.workshop import Workshop
 
 FIGURE: Final = "auroc"
-QUICK_METHODS: Final = tuple(method for method in METHODS if method[0] == "gaussian")
-"""A patch memory takes minutes to choose; `--task anomaly` tries it as well."""
 
 
 def train_auto(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from andon_vision import decode_image, near_duplicate_groups, perceptual_hash
-from andon_vision.release_bundle import NORMAL, ReleaseBundle, load_public_key, read_bundle
+from andon_vision.release_bundle import NORMAL, ReleaseBundle, bundle_files, load_public_key, read_bundle
 from andon_vision.runner import Reading, ReleaseRunner
 
 from trainer.adapters import scoring
@@ -148,7 +148,7 @@ def evaluate_release(
     `ModelUnusable` before the holdout is read.
     """
     bundle = read_bundle(folder, load_public_key(key))
-    runner = ReleaseRunner(bundle, _files(folder), threads=2, all_regions=True)
+    runner = ReleaseRunner(bundle, bundle_files(folder), threads=2, all_regions=True)
     runner.warm_up()
     held = [row for row in snapshot.rows if row.split == HOLDOUT]
     if not held:
@@ -189,10 +189,6 @@ def evaluate_release(
         footprint(folder, key, images),
         {held[at].id: answer.refused for at, answer in enumerate(answers) if answer.refused},
     )
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def _groups(rows: Sequence[Row], images: Sequence[bytes]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from andon_vision.release_bundle import ReleaseBundle
+from andon_vision.release_bundle import ReleaseBundle, bundle_files
 from andon_vision.runner import Reading, ReleaseRunner
 
 from trainer.adapters.images import load_dataset
@@ -46,8 +46,7 @@ def predict(
     bundle: ReleaseBundle, folder: Path, asked: Sequence[Asked], reader: ImageReader
 ) -> Iterator[dict[str, Any]]:
     """One object for each image, in order, with every region, also of images that pass."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    runner = ReleaseRunner(bundle, files, threads=2, all_regions=True)
+    runner = ReleaseRunner(bundle, bundle_files(folder), threads=2, all_regions=True)
     rest = iter(asked)
     while chunk := list(islice(rest, BATCH)):
         readings = runner.read(

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from andon_vision.release_bundle import load_public_key, read_bundle
+from andon_vision.release_bundle import bundle_files, load_public_key, read_bundle
 from andon_vision.runner import ReleaseRunner
 
 IMAGES = 60
@@ -52,8 +52,7 @@ def footprint(bundle: Path, key: Path, images: Sequence[bytes]) -> Footprint:
 
 def _measure(bundle: Path, key: Path, images: Path) -> Footprint:
     began = time.perf_counter()
-    files = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    runner = ReleaseRunner(read_bundle(bundle, load_public_key(key)), files, threads=1)
+    runner = ReleaseRunner(read_bundle(bundle, load_public_key(key)), bundle_files(bundle), threads=1)
     pictures = [path.read_bytes() for path in sorted(images.iterdir())]
     runner.read(pictures[:1])
     started = time.perf_counter()

@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnx
+from andon_vision.template import DIFFERENCES, PROBABILITIES
 from onnx import TensorProto, helper
 from sklearn.ensemble import ExtraTreesClassifier
 
 from trainer.adapters.backbone import OPSET
 from trainer.adapters.template_boards import Examples
 
-DIFFERENCES, PROBABILITIES = "differences", "difference_probabilities"
 TREES: Final = 200
 _ML_OPSET: Final = 3
 
