@@ -160,7 +160,7 @@ def system() -> Iterator[System]:
     with Plant("bench", 7, mes_trouble=0.0) as plant:
         plant.start_infrastructure()
         plant.start_services({"inference": {"ANDON_RELEASE_KEY": str(trainer.public_key)}, **_mes(plant)})
-        trainer.publish(trained, plant.instance.admin_env())
+        trainer.publish(trained, plant.instance.training_env())
         _put_in_force(plant, trained)
         plant.begin_inspection({})
         plant.wait_for_model(str(trained.summary["release"]), 120)

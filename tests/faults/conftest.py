@@ -45,7 +45,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     with Plant("faults", SEED, behind_proxies=True) as plant:
         plant.start_infrastructure()
         plant.start_services(service_settings(windows_for(plan), plant.mes_url, trainer.public_key))
-        trainer.publish(trained, plant.instance.admin_env())
+        trainer.publish(trained, plant.instance.training_env())
         put_in_force(plant, plan, trained, split.defects)
         plant.begin_inspection(
             {

@@ -93,10 +93,14 @@ class Shift:
             if over.wait(max(0.0, due - time.monotonic())):
                 return
 
-    def shoot(self, station: str = PILOT) -> str:
-        """One part that was never seen passes the camera; gives the capture's id."""
-        with self._hands:
-            part = next(self._parts)
+    def shoot(self, station: str = PILOT, part: Part | None = None, picture: bytes | None = None) -> str:
+        """A part, by default one that was never seen, passes the camera, looking like `picture` where one is given.
+
+        Gives the capture's id.
+        """
+        if part is None:
+            with self._hands:
+                part = next(self._parts)
         metadata = {
             "line": LINE,
             "station": station,
@@ -106,7 +110,7 @@ class Shift:
         }
         answer = httpx.post(
             f"{self._ingest}/v1/captures",
-            content=part.path.read_bytes(),
+            content=picture or part.path.read_bytes(),
             headers={"content-type": "image/png", "andon-metadata": json.dumps(metadata)},
             timeout=60,
         )
@@ -138,10 +142,10 @@ class Shift:
         self.announce(release, pack_bundle(folder))
         return release
 
-    def announce(self, release: str, packed: bytes) -> None:
-        """What the trainer says of a release; waits until the registry knows it."""
+    def announce(self, release: str, packed: bytes, description: Mapping[str, Any] | None = None) -> None:
+        """What the trainer says of a release, of one like its first by default; waits until the registry knows it."""
         now = datetime.now(UTC)
-        description = json.loads((self._bundle / DESCRIPTION).read_text())
+        description = description or json.loads((self._bundle / DESCRIPTION).read_text())
         data = r.ModelTrained(
             release=release,
             bundle=self._objects.put(MODELS, packed, MEDIA_TYPE),

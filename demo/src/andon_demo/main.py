@@ -157,7 +157,7 @@ def _set_up(wish: Wish, plant: Plant, console: Console) -> Stage:
         trained = training.result()
     how = "remembered" if trained.remembered else f"trained in {trained.seconds:.0f} s"
     console.print(f"Release {trained.summary['release']}: {how}, from {len(split.training)} images.")
-    trainer.publish(trained, plant.instance.admin_env())
+    trainer.publish(trained, plant.instance.training_env())
     for name, count in trained.left_out.items():
         console.print(
             f"The model does not know {name}: {count} independent image(s) were too few; people do."

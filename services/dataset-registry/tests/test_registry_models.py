@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from andon_chassis.testing import CRACK
 from andon_events import records as r
 
-from .conftest import CRACK, Registry, capture, review
+from .conftest import Registry, capture, review
 
 CARD = {"release": "r1", "metrics": {"auroc": {"value": 0.9, "low": 0.85, "high": 0.94}}}
 

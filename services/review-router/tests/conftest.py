@@ -16,22 +16,10 @@ from andon_chassis.clock import FakeClock
 from andon_chassis.codec import Codec, MemorySchemaRegistry
 from andon_chassis.database import Database
 from andon_chassis.events import Event, deterministic_id, event, station_key
-from andon_chassis.testing import context, image_ref
+from andon_chassis.testing import CRACK, context, image_ref
 from andon_events import records
 from review_router.handlers import Router
 from review_router.reference import Rulebook
-
-CRACK = records.Region(
-    class_name="crack",
-    x=12.0,
-    y=30.5,
-    width=40.0,
-    height=6.0,
-    score=0.8,
-    outline=[12.0, 33.0, 52.0, 30.5, 52.0, 36.5],
-    measurements={"length_mm": 4.2},
-    key_points={"start": [12.0, 33.0]},
-)
 
 
 class World:

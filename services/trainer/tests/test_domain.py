@@ -117,6 +117,27 @@ class TestSnapshot:
         with pytest.raises(SnapshotError, match="not JSON"):
             parse_manifest(b"{")
 
+    def test_a_divided_version_of_the_registry_keeps_its_parts_groups_and_boxes(self) -> None:
+        image = {"bucket": "images", "key": "ab/ab", "sha256": "ab" * 32, "media_type": "image/png"}
+        box = {"kind": "box", "class_name": "crack", "box": [1, 2, 3.5, 4]}
+        item = {
+            "capture_id": "c1",
+            "class_name": "crack",
+            "classes": ["crack", "pit"],
+            "is_defect": True,
+            "image": {"object": image},
+            "context": {},
+            "group": "g1",
+            "split": "train",
+            "shapes": [box, {"kind": "polygon", "class_name": "pit", "rings": []}],
+        }
+        kept_back = {**item, "capture_id": "c2", "split": "test"}
+        content = json.dumps({"format": "andonloop.dataset/2", "items": [item, kept_back]}).encode()
+        [row] = parse_manifest(content).rows
+        assert (row.id, row.classes, row.group, row.split) == ("c1", ("crack", "pit"), "g1", "train")
+        [drawn] = row.boxes
+        assert (drawn.class_name, drawn.x, drawn.y, drawn.width, drawn.height) == ("crack", 1, 2, 3.5, 4)
+
     def test_classes_are_those_of_defects_in_a_fixed_order(self) -> None:
         assert defect_classes(rows(False)) == ()
         assert defect_classes(rows(True, False, True)) == ("crack",)

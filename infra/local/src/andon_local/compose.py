@@ -18,7 +18,7 @@ from andon_local import layout
 from andon_local.components import Component, Service, components, required, services
 from andon_local.environment import ADMIN_ROLE, Paths, database_url, service_environment
 from andon_local.programs import SINGLE_NODE_KAFKA
-from andon_local.provision import roles
+from andon_local.provision import TRAINING_KEY, roles
 
 _HTTP_PORT = 8080
 # Services people and plants talk to; the others are reached only from beside them.
@@ -130,6 +130,7 @@ def variables() -> dict[str, str]:
         "postgres": "ANDON_POSTGRES_PASSWORD",
         "s3-access": "ANDON_S3_ACCESS_KEY",
         "s3-secret": "ANDON_S3_SECRET_KEY",
+        "s3-training": "ANDON_S3_TRAINING_SECRET",
         "webhook": "ANDON_WEBHOOK_SECRET",
     }
     return {**fixed, **{f"role-{role}": f"ANDON_ROLE_PASSWORD_{role.upper()}" for role in roles()}}
@@ -249,6 +250,7 @@ def _provision() -> dict[str, Any]:
         "ANDON_S3_ENDPOINT": addresses.s3,
         "ANDON_S3_ACCESS_KEY": hidden["s3-access"],
         "ANDON_S3_SECRET_KEY": hidden["s3-secret"],
+        "ANDON_S3_TRAINING_SECRET": hidden["s3-training"],
         "ANDON_KAFKA_BOOTSTRAP": addresses.kafka,
         "ANDON_REGISTRY_URL": addresses.registry,
         **{f"ANDON_ROLE_PASSWORD_{role.upper()}": hidden[f"role-{role}"] for role in roles()},
@@ -308,8 +310,8 @@ def _trainer() -> dict[str, Any]:
             "ANDON_KAFKA_BOOTSTRAP": addresses.kafka,
             "ANDON_REGISTRY_URL": addresses.registry,
             "ANDON_S3_ENDPOINT": addresses.s3,
-            "ANDON_S3_ACCESS_KEY": hidden["s3-access"],
-            "ANDON_S3_SECRET_KEY": hidden["s3-secret"],
+            "ANDON_S3_ACCESS_KEY": TRAINING_KEY,
+            "ANDON_S3_SECRET_KEY": hidden["s3-training"],
             "ANDON_BACKBONE": "/state/backbone.onnx",
             "ANDON_FEATURE_CACHE": "/state/features.sqlite",
             "ANDON_SIGNING_KEY": "/keys/release.key",

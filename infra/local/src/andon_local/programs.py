@@ -146,8 +146,7 @@ def _kafka(place: Place, component: Component) -> Program:
                 "kafka.tools.StorageTool",
                 "format",
                 "--ignore-formatted",
-                "-t",
-                cluster,
+                f"--cluster-id={cluster}",  # it may begin with a dash
                 "-c",
                 str(properties),
             ],

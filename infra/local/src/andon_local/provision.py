@@ -12,12 +12,18 @@ import urllib.parse
 from collections.abc import Mapping
 
 import psycopg
-from minio import Minio
+from minio import Minio, MinioAdmin
+from minio.credentials.providers import StaticProvider
 from psycopg import sql
 
 from andon_local import layout
 from andon_local.components import buckets, services
 from andon_local.environment import DATABASE
+
+TRAINING = "registry_training"
+"""Whoever trains: it logs in as a member of this role, and the registry grants it what no holdout can be read from."""
+TRAINING_KEY = "training"
+"""The access key of whoever trains: it opens what `training_policy` says, whatever else lies in the store."""
 
 
 class ProvisionError(Exception):
@@ -36,6 +42,9 @@ def database(admin_url: str, passwords: Mapping[str, str]) -> None:
     with psycopg.connect(_other_database(admin_url, DATABASE)) as admin:
         admin.execute(sql.SQL("revoke all on database {} from public").format(name))
         admin.execute("revoke all on schema public from public")
+        if admin.execute("select 1 from pg_roles where rolname = %s", [TRAINING]).fetchone() is None:
+            admin.execute(sql.SQL("create role {} nologin").format(sql.Identifier(TRAINING)))
+        admin.execute(sql.SQL("grant connect on database {} to {}").format(name, sql.Identifier(TRAINING)))
         for role_name in roles():
             role = sql.Identifier(role_name)
             known = admin.execute("select 1 from pg_roles where rolname = %s", [role_name]).fetchone()
@@ -62,6 +71,39 @@ def objects(endpoint: str, access_key: str, secret_key: str) -> None:
             client.make_bucket(bucket)
 
 
+def training_policy() -> dict[str, object]:
+    """What training may do in any S3 service: read images and datasets, write models; never a holdout.
+
+    Nothing can be listed: objects are named by their hashes, so only who was given a manifest finds its images.
+    """
+    read = [f"arn:aws:s3:::{bucket}/*" for bucket in ("images", "derived", "datasets", "models")]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": read},
+            {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": ["arn:aws:s3:::models/*"]},
+            {
+                "Effect": "Deny",
+                "Action": ["s3:*"],
+                "Resource": ["arn:aws:s3:::holdout", "arn:aws:s3:::holdout/*"],
+            },
+        ],
+    }
+
+
+def training(endpoint: str, access_key: str, secret_key: str, training_secret: str) -> None:
+    """A key of its own for whoever trains, in a MinIO; for another S3 service its operator gives one this policy."""
+    url = urllib.parse.urlsplit(endpoint)
+    admin = MinioAdmin(
+        endpoint=url.netloc,
+        credentials=StaticProvider(access_key, secret_key),
+        secure=url.scheme == "https",
+    )
+    admin.policy_add(TRAINING_KEY, policy=training_policy())
+    admin.user_add(TRAINING_KEY, training_secret)
+    admin.policy_set(TRAINING_KEY, user=TRAINING_KEY)
+
+
 def topics(kafka: str, registry: str) -> str:
     """Topics and registry subjects, from the topic documents; returns what was done.
 
@@ -85,12 +127,16 @@ def topics(kafka: str, registry: str) -> str:
 def from_environment() -> None:
     """Provision what ``ANDON_*`` names, as a job beside containers does.
 
-    A role's password is in ``ANDON_ROLE_PASSWORD_<ROLE>``. Raises KeyError naming a setting that is missing.
+    A role's password is in ``ANDON_ROLE_PASSWORD_<ROLE>``, that of training's key in a MinIO in
+    ``ANDON_S3_TRAINING_SECRET``. Raises KeyError naming a setting that is missing.
     """
     setting = os.environ
     passwords = {role: setting[f"ANDON_ROLE_PASSWORD_{role.upper()}"] for role in roles()}
     database(setting["ANDON_DATABASE_URL"], passwords)
-    objects(setting["ANDON_S3_ENDPOINT"], setting["ANDON_S3_ACCESS_KEY"], setting["ANDON_S3_SECRET_KEY"])
+    store = (setting["ANDON_S3_ENDPOINT"], setting["ANDON_S3_ACCESS_KEY"], setting["ANDON_S3_SECRET_KEY"])
+    objects(*store)
+    if secret := setting.get("ANDON_S3_TRAINING_SECRET"):
+        training(*store, secret)
     print(topics(setting["ANDON_KAFKA_BOOTSTRAP"], setting["ANDON_REGISTRY_URL"]))
 
 

@@ -87,7 +87,7 @@ class Instance:
         return Network(self.endpoints.toxiproxy)
 
     def secret(self, name: str) -> str:
-        """One of the instance's generated secrets: webhook, s3-access, s3-secret, postgres, role-<schema>."""
+        """One of the generated secrets: webhook, s3-access, s3-secret, s3-training, postgres, role-<schema>."""
         return self._place.secrets[name]
 
     def service_env(self, service: str, replica: int = 1) -> dict[str, str]:
@@ -109,6 +109,15 @@ class Instance:
         for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONUNBUFFERED"):
             del environment[key]
         return environment
+
+    def training_env(self) -> dict[str, str]:
+        """The environment of whoever trains: no database, and a key that opens no holdout."""
+        environment = self.admin_env()
+        del environment["ANDON_DATABASE_URL"]
+        return environment | {
+            "ANDON_S3_ACCESS_KEY": provision.TRAINING_KEY,
+            "ANDON_S3_SECRET_KEY": self._place.secrets["s3-training"],
+        }
 
     def database_url(self, role: str = ADMIN_ROLE) -> str:
         """How a role (a schema's name, or the administrator) reaches PostgreSQL."""
@@ -365,7 +374,9 @@ def _bring_up(
             admin_url = environment.database_url(direct, place.secrets, ADMIN_ROLE)
             provision.database(admin_url, passwords)
         if "minio" in fresh:
-            provision.objects(direct.s3, place.secrets["s3-access"], place.secrets["s3-secret"])
+            store = (direct.s3, place.secrets["s3-access"], place.secrets["s3-secret"])
+            provision.objects(*store)
+            provision.training(*store, place.secrets["s3-training"])
         started = {*wanted, *running}
         if {"kafka", "registry"} <= started and (fresh or asked_services):
             progress.begin("topics", "from the topic documents")
@@ -467,7 +478,7 @@ def _write_env(instance: Instance) -> None:
 def _ensure_secrets(path: Path) -> None:
     known = _read(path) or {}
     roles = [f"role-{service.database}" for service in services().values() if service.database]
-    for key in ["supervisor", "postgres", "s3-access", "s3-secret", *roles]:
+    for key in ["supervisor", "postgres", "s3-access", "s3-secret", "s3-training", *roles]:
         known.setdefault(key, new_password())
     known.setdefault("webhook", "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode())
     path.touch(mode=0o600)

@@ -25,9 +25,9 @@ from andon_chassis.errors import Invalid, Unavailable
 HASH = re.compile("[0-9a-f]{64}")
 log = structlog.get_logger()
 
-IMAGES, DERIVED, MODELS, DATASETS = "images", "derived", "models", "datasets"
+IMAGES, DERIVED, MODELS, DATASETS, HOLDOUT = "images", "derived", "models", "datasets", "holdout"
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-OURS = frozenset({IMAGES, DERIVED, MODELS, DATASETS})
+OURS = frozenset({IMAGES, DERIVED, MODELS, DATASETS, HOLDOUT})
 CONNECT_TIMEOUT = timedelta(seconds=2)
 
 

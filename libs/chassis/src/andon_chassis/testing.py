@@ -40,6 +40,19 @@ TRACE_ID = "ab" * 16
 TRACEPARENT = f"00-{TRACE_ID}-{'cd' * 8}-01"
 """What a camera may send along."""
 
+CRACK = r.Region(
+    class_name="crack",
+    x=12.0,
+    y=30.5,
+    width=40.0,
+    height=6.0,
+    score=0.8,
+    outline=[12.0, 33.0, 52.0, 30.5, 52.0, 36.5],
+    measurements={"length_mm": 4.2},
+    key_points={"start": [12.0, 33.0]},
+)
+"""A region with everything that a release may say of one."""
+
 
 class Spans:
     """The spans that were recorded."""

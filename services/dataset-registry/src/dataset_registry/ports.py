@@ -15,6 +15,11 @@ from dataset_registry.domain.releases import Deployment
 from dataset_registry.domain.reviews import Answer, Standing
 from dataset_registry.domain.tallies import TallyRow
 from dataset_registry.domain.taxonomy import Taxonomy
+from dataset_registry.ports_audit import Trail
+from dataset_registry.ports_datasets import Answers, Datasets, EvaluationBatches
+from dataset_registry.ports_imports import Imports
+from dataset_registry.ports_labeling import Labeling, LabelingViews
+from dataset_registry.ports_taxonomy import Standards, Taxonomies
 
 Row = dict[str, Any]
 """A row, by column name; JSON columns are plain Python."""
@@ -124,18 +129,6 @@ class Reference(Protocol):
     def record_deployment(self, row: Row) -> None: ...
 
 
-class Datasets(Protocol):
-    """Dataset versions."""
-
-    def latest_labels(self, wanted: Row) -> list[Row]:
-        """The latest label of each capture that the filter lets through."""
-
-    def snapshot(self, hash_: str) -> Row | None: ...
-
-    def add_snapshot(self, row: Row) -> bool:
-        """True when it was new."""
-
-
 class AnswerBook(Protocol):
     """Remembers what commands answered, by idempotency key, inside the command's own transaction."""
 
@@ -192,10 +185,6 @@ class Views(Protocol):
 
     def release(self, release: str) -> Row | None: ...
 
-    def snapshots(self, limit: int, cursor: str | None) -> Page: ...
-
-    def snapshot(self, hash_: str) -> Row | None: ...
-
 
 class Picture(NamedTuple):
     """An image's bytes."""
@@ -229,10 +218,37 @@ class Session(Protocol):
     @property
     def book(self) -> AnswerBook: ...
 
+    @property
+    def trail(self) -> Trail: ...
+
+    @property
+    def taxonomies(self) -> Taxonomies: ...
+
+    @property
+    def standards(self) -> Standards: ...
+
+    @property
+    def labeling(self) -> Labeling: ...
+
+    @property
+    def labeling_views(self) -> LabelingViews: ...
+
+    @property
+    def imports(self) -> Imports: ...
+
+    @property
+    def datasets(self) -> Datasets: ...
+
+    @property
+    def evaluations(self) -> EvaluationBatches: ...
+
+    @property
+    def answers(self) -> Answers: ...
+
     def emit(self, events: Sequence[Event[Any]]) -> None: ...
 
 
-class Commands(Reviews, Actions, Reference, Datasets, Protocol):
+class Commands(Reviews, Actions, Reference, Protocol):
     """All that commands write through."""
 
 

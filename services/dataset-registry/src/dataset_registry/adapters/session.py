@@ -10,8 +10,17 @@ import psycopg
 from andon_chassis.database import Database, Transaction
 from andon_chassis.events import Event
 
+from dataset_registry.adapters.agreement_store import AnswersStore
+from dataset_registry.adapters.audit_store import PostgresTrail
 from dataset_registry.adapters.book import PostgresAnswerBook
+from dataset_registry.adapters.datasets_store import DatasetsStore
+from dataset_registry.adapters.evaluation_batches_store import EvaluationBatchesStore
+from dataset_registry.adapters.imports_store import ImportsStore
+from dataset_registry.adapters.labeling_store import LabelingStore
+from dataset_registry.adapters.labeling_views import PostgresLabelingViews
+from dataset_registry.adapters.standards_store import StandardsStore
 from dataset_registry.adapters.store import Store
+from dataset_registry.adapters.taxonomy_store import TaxonomyStore
 from dataset_registry.adapters.views import PostgresViews
 from dataset_registry.domain.refusals import invalid
 from dataset_registry.ports import Session, Sessions
@@ -24,6 +33,15 @@ class PostgresSession:
         self.store = Store(tx.connection)
         self.views = PostgresViews(tx.connection)
         self.book = PostgresAnswerBook(tx)
+        self.trail = PostgresTrail(tx.connection)
+        self.taxonomies = TaxonomyStore(tx.connection)
+        self.standards = StandardsStore(tx.connection)
+        self.labeling = LabelingStore(tx.connection)
+        self.labeling_views = PostgresLabelingViews(tx.connection)
+        self.imports = ImportsStore(tx.connection)
+        self.datasets = DatasetsStore(tx.connection)
+        self.evaluations = EvaluationBatchesStore(tx.connection)
+        self.answers = AnswersStore(tx.connection)
         self._tx = tx
 
     def emit(self, events: Sequence[Event[Any]]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from andon_chassis.database import INBOX_KEPT_DAYS
 from psycopg.types.json import Jsonb
 
-from dataset_registry.adapters.sql import LAST_DEPLOYMENTS, Pg, as_json, insert
+from dataset_registry.adapters.sql import LAST_DEPLOYMENTS, Pg, insert
 from dataset_registry.domain.dispositions import Stand
 from dataset_registry.domain.releases import Deployment, in_force
 from dataset_registry.domain.reviews import COMPLETED, Answer, Standing
@@ -149,7 +148,7 @@ _KNOWN_VERSIONS = {
 
 
 class Store:
-    """Facts, Reviews, Actions, Reference and Datasets on one connection, in its transaction."""
+    """Facts, Reviews, Actions and Reference on one connection, in its transaction."""
 
     def __init__(self, pg: Pg) -> None:
         self._pg = pg
@@ -409,56 +408,6 @@ class Store:
             " %(from_release)s, %(rolled_back)s, %(reason)s, %(ordered_by)s, %(ordered_at)s)",
             row,
         )
-
-    # --- datasets
-
-    def latest_labels(self, wanted: Row) -> list[Row]:
-        conditions, values = ["true"], list[Any]()
-        for column, name in (("line", "lines"), ("station", "stations"), ("class_name", "classes")):
-            if wanted.get(name):
-                conditions.append(f"{column} = ANY(%s)")
-                values.append(wanted[name])
-        for field, name in (
-            ("product_variant", "product_variants"),
-            ("origin", "origins"),
-            ("batch", "batches"),
-        ):
-            if wanted.get(name):
-                conditions.append(f"context->>'{field}' = ANY(%s)")
-                values.append(wanted[name])
-        until = ""
-        if wanted.get("approved_before"):
-            until = "WHERE approved_at < %s"
-            values.insert(0, wanted["approved_before"])
-        # The latest label decides whether a capture is in: an older one of another class does not bring it
-        # back.
-        statement = f"""
-            SELECT label_id::text, capture_id::text, class_name, is_defect, taxonomy_version, image, context
-            FROM (SELECT DISTINCT ON (capture_id) * FROM labels {until} ORDER BY capture_id, sequence DESC)
-            AS latest
-            WHERE {" AND ".join(conditions)}"""
-        return self._pg.execute(statement.encode(), values).fetchall()
-
-    def snapshot(self, hash_: str) -> Row | None:
-        return self._pg.execute("SELECT * FROM dataset_snapshots WHERE hash = %s", (hash_,)).fetchone()
-
-    def add_snapshot(self, row: Row) -> bool:
-        cursor = self._pg.execute(
-            "INSERT INTO dataset_snapshots (hash, purpose, filter, manifest, items, classes, created_by,"
-            " created_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (hash) DO NOTHING RETURNING hash",
-            (
-                row["hash"],
-                row["purpose"],
-                as_json(row["filter"]),
-                Jsonb(row["manifest"]),
-                row["items"],
-                Jsonb(row["classes"]),
-                row["created_by"],
-                row["created_at"],
-            ),
-        )
-        return cursor.fetchone() is not None
 
     def _document(self, statement: str, *values: str) -> Row | None:
         row = self._pg.execute(statement.encode(), values).fetchone()

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from dataset_registry.adapters.sql import LAST_DEPLOYMENTS, Pg
-from dataset_registry.domain.pages import read_cursor, write_cursor
+from dataset_registry.adapters.lookup import Lookup, Where
+from dataset_registry.adapters.sql import LAST_DEPLOYMENTS
 from dataset_registry.domain.releases import in_force
 from dataset_registry.ports import Page, Row
 
@@ -57,14 +56,11 @@ _LABEL = """
     FROM labels l"""
 
 
-class PostgresViews:
+class PostgresViews(Lookup):
     """Views on one connection."""
 
-    def __init__(self, pg: Pg) -> None:
-        self._pg = pg
-
     def captures(self, wanted: Row, limit: int, cursor: str | None) -> Page:
-        where = _Where()
+        where = Where()
         for column in ("line", "station", "kind"):
             where.equals(f"c.{column}", wanted.get(column))
         where.equals("c.context->>'part_id'", wanted.get("part_id"))
@@ -106,7 +102,7 @@ class PostgresViews:
         return row and row["ref"]
 
     def reviews(self, wanted: Row, limit: int, cursor: str | None) -> Page:
-        where = _Where()
+        where = Where()
         for column in ("state", "line", "station"):
             where.equals(f"r.{column}", wanted.get(column))
         where.add(
@@ -119,13 +115,13 @@ class PostgresViews:
         return self._one(f"{_REVIEW} WHERE r.review_id = %s", review_id)
 
     def labels(self, wanted: Row, limit: int, cursor: str | None) -> Page:
-        where = _Where()
+        where = Where()
         for column in ("line", "station", "class_name"):
             where.equals(f"l.{column}", wanted.get(column))
         return self._page(_LABEL, where, ("l.approved_at", "l.label_id"), "DESC", limit, cursor)
 
     def actions(self, wanted: Row, limit: int, cursor: str | None) -> Page:
-        where = _Where()
+        where = Where()
         for column in ("state", "line", "station", "kind"):
             where.equals(f"a.{column}", wanted.get(column))
         return self._page(_ACTION, where, ("a.due_at", "a.action_id"), "ASC", limit, cursor)
@@ -177,57 +173,11 @@ class PostgresViews:
 
     def releases(self, limit: int, cursor: str | None) -> Page:
         return self._page(
-            "SELECT * FROM releases r", _Where(), ("r.trained_at", "r.release"), "DESC", limit, cursor
+            "SELECT * FROM releases r", Where(), ("r.trained_at", "r.release"), "DESC", limit, cursor
         )
 
     def release(self, release: str) -> Row | None:
         return self._one("SELECT * FROM releases WHERE release = %s", release)
-
-    def snapshots(self, limit: int, cursor: str | None) -> Page:
-        where = _Where()
-        return self._page(
-            "SELECT * FROM dataset_snapshots s", where, ("s.created_at", "s.hash"), "DESC", limit, cursor
-        )
-
-    def snapshot(self, hash_: str) -> Row | None:
-        return self._one("SELECT * FROM dataset_snapshots WHERE hash = %s", hash_)
-
-    def _page(
-        self, select: str, where: _Where, keys: tuple[str, str], order: str, limit: int, cursor: str | None
-    ) -> Page:
-        if cursor is not None:
-            after = ">" if order == "ASC" else "<"
-            where.add(f"({keys[0]}, {keys[1]}) {after} (%s, %s)", *read_cursor(cursor))
-        statement = f"{select} {where} ORDER BY {keys[0]} {order}, {keys[1]} {order} LIMIT {int(limit) + 1}"
-        rows = self._all(statement, *where.values)
-        more, rows = len(rows) > limit, rows[:limit]
-        moment, identity = (key.split(".")[1] for key in keys)
-        return Page(rows, write_cursor(rows[-1][moment], rows[-1][identity]) if more else None)
-
-    def _all(self, statement: str, *values: Any) -> list[Row]:
-        return self._pg.execute(statement.encode(), values).fetchall()
-
-    def _one(self, statement: str, *values: Any) -> Row | None:
-        return self._pg.execute(statement.encode(), values).fetchone()
-
-
-class _Where:
-    """Conditions that are there only when somebody asked for them."""
-
-    def __init__(self) -> None:
-        self._conditions: list[str] = []
-        self.values: list[Any] = []
-
-    def equals(self, expression: str, value: object | None) -> None:
-        self.add(f"{expression} = %s", value)
-
-    def add(self, condition: str, *values: object | None) -> None:
-        if values[0] is not None:
-            self._conditions.append(condition)
-            self.values += values
-
-    def __str__(self) -> str:
-        return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
 
 def _flat(row: Row) -> Row:

@@ -6,7 +6,25 @@ from __future__ import annotations
 from andon_chassis.http import TRACED, problem
 from fastapi import FastAPI, Request, Response
 
-from dataset_registry.api import actions, captures, datasets, documents, lines, reference, reviews
+from dataset_registry.api import (
+    actions,
+    agreement,
+    audit,
+    captures,
+    datasets,
+    documents,
+    evaluation_batches,
+    exports,
+    imports,
+    labeling,
+    labeling_work,
+    lines,
+    reference,
+    reviews,
+    standards,
+    taxonomies,
+    taxonomy_drafts,
+)
 from dataset_registry.api.context import Context
 from dataset_registry.api.shapes import Problem
 from dataset_registry.domain.refusals import Because, Refused
@@ -19,6 +37,7 @@ STATUS = {
     Because.FORBIDDEN: 403,
     Because.INVALID: 422,
     Because.INCOMPLETE: 422,
+    Because.STALE: 412,
 }
 
 _PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
@@ -44,8 +63,26 @@ def create_app(context: Context) -> FastAPI:
 
     @app.exception_handler(Refused)
     async def on_refused(request: Request, error: Refused) -> Response:
-        return problem(STATUS[error.because], error.reason, error.advice)
+        return problem(STATUS[error.because], error.reason, error.advice, **error.more)
 
-    for part in (lines, captures, reviews, actions, reference, documents, datasets):
+    for part in (
+        lines,
+        captures,
+        reviews,
+        labeling,
+        labeling_work,
+        actions,
+        standards,
+        taxonomies,
+        taxonomy_drafts,
+        reference,
+        documents,
+        datasets,
+        evaluation_batches,
+        agreement,
+        imports,
+        exports,
+        audit,
+    ):
         app.include_router(part.router(context))
     return app

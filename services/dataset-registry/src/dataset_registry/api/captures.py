@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
-from andon_chassis.errors import Invalid
-from andon_chassis.http import Problem
-from andon_events.records import ObjectRef
 from fastapi import APIRouter, Header, Response
 
 from dataset_registry.api.context import Context, Cursor, Limit, found
+from dataset_registry.api.pictures import BYTES, View, pictured
 from dataset_registry.api.shapes import Capture, CaptureDetail, DispositionKind, Page
 from dataset_registry.ports import Row
 
-_SHOWN = {"image/png", "image/jpeg", "image/bmp", "image/tiff", "image/webp"}
-View = Literal["original", "screen", "thumbnail"]
 _ADVICE = "look at GET /v1/captures; it may also be on its way still."
-_BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media_type: {} for media_type in sorted(_SHOWN)}},
-    304: {"description": "The caller has it already."},
-    404: {"description": "No such capture, or nothing of that kind for it."},
-    410: {"description": "The object store does not keep it any more."},
-}
 
 
 def router(context: Context) -> APIRouter:
@@ -64,41 +54,22 @@ def router(context: Context) -> APIRouter:
         reviews = [with_urls(review) for review in row["reviews"]]
         return _capture(row) | details | {"regions": regions, "reviews": reviews}
 
-    @routes.get("/{capture_id}/image", response_class=Response, responses=_BYTES)
+    @routes.get("/{capture_id}/image", response_class=Response, responses=BYTES)
     def read_image(
         capture_id: UUID, view: View = "original", if_none_match: Annotated[str | None, Header()] = None
     ) -> Response:
         """The image as it was taken; or for people, at full size in a form that browsers show, or small."""
         with context.sessions() as session:
             ref = session.views.image(str(capture_id))
-        return _bytes(found(ref, "capture", capture_id, _ADVICE), view, if_none_match)
+        return pictured(context, found(ref, "capture", capture_id, _ADVICE), view, if_none_match)
 
-    @routes.get("/{capture_id}/heat-map", response_class=Response, responses=_BYTES)
+    @routes.get("/{capture_id}/heat-map", response_class=Response, responses=BYTES)
     def read_heat_map(capture_id: UUID, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """Where the model looked: a grey PNG in the image's proportions."""
         with context.sessions() as session:
             ref = session.views.heat_map(str(capture_id))
         advice = "the model made none, or has not decided."
-        return _bytes(found(ref, "heat map", capture_id, advice), "original", if_none_match)
-
-    def _bytes(row: Row, view: View, known: str | None) -> Response:
-        ref = ObjectRef.from_avro(row)
-        tag = f'"{ref.sha256}.{view}"'
-        headers = {
-            "ETag": tag,
-            "Cache-Control": "private, max-age=31536000, immutable",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-        }
-        if known and tag in known:
-            return Response(status_code=304, headers=headers)
-        try:
-            picture = getattr(context.pictures, view)(ref)
-        except Invalid as error:
-            status = 410 if error.reason == "missing-object" else 422
-            raise Problem(status, error.reason, error.advice) from error
-        media_type = picture.media_type if picture.media_type in _SHOWN else "application/octet-stream"
-        return Response(picture.data, media_type=media_type, headers=headers)
+        return pictured(context, found(ref, "heat map", capture_id, advice), "original", if_none_match)
 
     return routes
 

@@ -13,6 +13,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from dataset_registry.domain import audit_chain
 from dataset_registry.domain.refusals import unknown
 from dataset_registry.handlers.commands import Reply, fingerprint, once
 from dataset_registry.ports import Pictures, Row, Session, Sessions
@@ -36,6 +37,7 @@ class Context:
 
     Attributes:
         people: Roles by name.
+        claim_minutes: How long a task stays with the person who took it, or saved a draft of it last.
     """
 
     sessions: Sessions
@@ -43,6 +45,7 @@ class Context:
     pictures: Pictures
     clock: Clock
     people: Mapping[str, Sequence[str]]
+    claim_minutes: float = 15.0
 
     def command(
         self,
@@ -52,10 +55,11 @@ class Context:
         shape: type[BaseModel],
         work: Callable[[Session], tuple[int, Any]],
     ) -> Response:
-        """Run a command in one transaction, once for each idempotency key.
+        """Run a command in one transaction, once for each idempotency key; what was done stands in the audit trail.
 
         Args:
-            name: The command and what it is about, so that a key cannot answer for another one.
+            name: The command in one word, then what it is about, so that a key cannot answer for another one; the
+                trail knows it by these two.
             shape: What the answer promises.
             work: Does it; gives status and answer.
         """
@@ -64,9 +68,12 @@ class Context:
             status, answer = work(session)
             return Reply(status, jsonable_encoder(shape.model_validate(answer)))
 
+        sent = body.model_dump(mode="json")
         with self.sessions() as session:
-            print_ = fingerprint(name, body.model_dump(mode="json"))
-            done = once(session.book, key, print_, lambda: reply(session))
+            done = once(session.book, key, fingerprint(name, sent), lambda: reply(session))
+            if not done.repeated:  # last of all: others who write wait from here to the commit
+                now = self.clock.now()
+                session.trail.append(audit_chain.entry(now, name, sent, done.status, done.body))
         headers = {"Idempotent-Replayed": "true"} if done.repeated else None
         return JSONResponse(done.body, done.status, headers=headers)
 

@@ -1,4 +1,4 @@
-"""What is in force: stations, policies, taxonomies, releases. Publishing it here tells every service."""
+"""What is in force: policies and releases. Publishing it here tells every service."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ from dataset_registry.api.shapes import (
     Published,
     Release,
     RollbackIn,
-    Station,
-    StationIn,
-    Taxonomy,
-    TaxonomyIn,
 )
 from dataset_registry.handlers import reference, releases
 from dataset_registry.ports import Session
@@ -32,34 +28,11 @@ InPath = Annotated[Name, Path()]
 
 
 def router(context: Context) -> APIRouter:
-    """Routes under /v1/stations, /v1/policies, /v1/taxonomies, /v1/releases and /v1/deployments."""
+    """Routes under /v1/policies, /v1/releases and /v1/deployments."""
     routes = APIRouter(prefix="/v1", tags=["reference data"])
-    _stations(routes, context)
     _policies(routes, context)
-    _taxonomies(routes, context)
     _releases(routes, context)
     return routes
-
-
-def _stations(routes: APIRouter, context: Context) -> None:
-    @routes.get("/stations", response_model=Page[Station])
-    def list_stations() -> dict[str, object]:
-        """All stations, as in force."""
-        with context.sessions() as session:
-            return {"items": session.views.stations()}
-
-    @routes.put("/stations/{line}/{station}", response_model=Published)
-    def put_station(line: InPath, station: InPath, body: StationIn, key: IdempotencyKey = None) -> Response:
-        """Put a capture standard in force; the same again changes nothing."""
-        document = body.model_dump(mode="json", exclude={"published_by"})
-
-        def work(session: Session) -> tuple[int, dict[str, bool]]:
-            published = reference.publish_station(
-                session.store, session.emit, line, station, document, body.published_by, context.clock
-            )
-            return _published(published)
-
-        return context.command(key, f"station {line}/{station}", body, Published, work)
 
 
 def _policies(routes: APIRouter, context: Context) -> None:
@@ -81,27 +54,6 @@ def _policies(routes: APIRouter, context: Context) -> None:
             return _published(published)
 
         return context.command(key, f"policy {version}", body, Published, work)
-
-
-def _taxonomies(routes: APIRouter, context: Context) -> None:
-    @routes.get("/taxonomies", response_model=Page[Taxonomy])
-    def list_taxonomies() -> dict[str, object]:
-        """All taxonomies ever published; the first of the list is in force."""
-        with context.sessions() as session:
-            return {"items": session.views.taxonomies()}
-
-    @routes.put("/taxonomies/{version}", response_model=Published)
-    def put_taxonomy(version: InPath, body: TaxonomyIn, key: IdempotencyKey = None) -> Response:
-        """Put a taxonomy in force. A version is immutable."""
-        document = body.model_dump(mode="json", exclude={"published_by"})
-
-        def work(session: Session) -> tuple[int, dict[str, bool]]:
-            published = reference.publish_taxonomy(
-                session.store, session.emit, version, document, body.published_by, context.clock
-            )
-            return _published(published)
-
-        return context.command(key, f"taxonomy {version}", body, Published, work)
 
 
 def _releases(routes: APIRouter, context: Context) -> None:
@@ -150,7 +102,7 @@ def _releases(routes: APIRouter, context: Context) -> None:
             )
             return 200, {"release": target, "changed": True}
 
-        return context.command(key, f"roll back {release}", body, Deployed, work)
+        return context.command(key, f"rollback {release}", body, Deployed, work)
 
 
 def _published(published: bool) -> tuple[int, dict[str, bool]]:

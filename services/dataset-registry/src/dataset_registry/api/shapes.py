@@ -107,19 +107,6 @@ class ScopeIn(In):
         return self
 
 
-class StationIn(In):
-    """A station and its capture standard."""
-
-    camera: Name | None = None
-    capture_standard_version: Name
-    width: int | None = Field(None, ge=1)
-    height: int | None = Field(None, ge=1)
-    media_types: list[Text] = []
-    validated_variants: list[Name] = []
-    takt_ms: int = Field(1000, ge=1)
-    published_by: Name = "unnamed"
-
-
 class BandIn(In):
     """Thresholds of one severity: below pass_below pass, from reject_from on reject, between them a
     person."""
@@ -143,38 +130,13 @@ class PolicyIn(In):
     bands: list[BandIn] = Field(min_length=1)
     on_audit_reject: Literal["hold", "route-to-reviewer"] = "route-to-reviewer"
     on_unvalidated_variant: Literal["hold", "route-to-reviewer"] = "route-to-reviewer"
-    model_timeout_ms: int = Field(30_000, ge=1)
+    model_timeout_ms: int = Field(30_000, ge=1, lt=2**31)
     on_model_timeout: Literal["hold", "route-to-reviewer"] = "route-to-reviewer"
     on_late_result: Literal["correct", "ignore"] = "ignore"
-    review_due_s: int = Field(3600, ge=1)
+    review_due_s: int = Field(3600, ge=1, lt=2**31)
     on_review_overdue: Literal["hold", "escalate-to-engineering"] = "hold"
     second_answer_share: float = Field(0.1, ge=0, le=1)
     published_by: Name = "unnamed"
-
-
-class ClassIn(In):
-    """One class of a taxonomy."""
-
-    name: Name
-    severity: Severity
-    definition: Text = ""
-    is_defect: bool
-
-
-class TaxonomyIn(In):
-    """The classes and their severities."""
-
-    classes: list[ClassIn] = Field(min_length=1)
-    published_by: Name = "unnamed"
-
-    @model_validator(mode="after")
-    def named_once(self) -> TaxonomyIn:
-        names = [c.name for c in self.classes]
-        if len(set(names)) < len(names):
-            raise ValueError("each class has a name of its own")
-        if sum(not c.is_defect for c in self.classes) != 1:
-            raise ValueError("exactly one class is the good one (is_defect false)")
-        return self
 
 
 class PromotionIn(In):
@@ -217,26 +179,6 @@ class LabelsIn(In):
 
     approved_by: Name
     labels: list[LabelIn] = Field(min_length=1, max_length=5000)
-
-
-class LabelFilter(In):
-    """Which labels go into a dataset; empty lists let everything through."""
-
-    lines: list[Name] = []
-    stations: list[Name] = []
-    product_variants: list[Name] = []
-    batches: list[Name] = []
-    origins: list[Name] = []
-    classes: list[Name] = []
-    approved_before: datetime | None = None
-
-
-class SnapshotIn(In):
-    """What a dataset version is made of."""
-
-    purpose: Text = "training"
-    filter: LabelFilter = LabelFilter()
-    created_by: Name = "unnamed"
 
 
 # --- what comes out
@@ -478,22 +420,6 @@ class LineState(Counts):
     stations: list[StationState]
 
 
-class Station(Out):
-    """A station's capture standard in force."""
-
-    line: str
-    station: str
-    camera: str | None
-    capture_standard_version: str
-    width: int | None
-    height: int | None
-    media_types: list[str]
-    validated_variants: list[str]
-    takt_ms: int
-    published_by: str
-    published_at: datetime
-
-
 class Policy(Out):
     """A published policy."""
 
@@ -508,15 +434,6 @@ class Policy(Out):
     review_due_s: int
     on_review_overdue: str
     second_answer_share: float
-    published_by: str
-    published_at: datetime
-
-
-class Taxonomy(Out):
-    """A published taxonomy."""
-
-    version: str
-    classes: list[ClassIn]
     published_by: str
     published_at: datetime
 
@@ -558,20 +475,6 @@ class Deployment(Out):
     reason: str | None
     ordered_by: str
     ordered_at: datetime
-
-
-class Snapshot(Out):
-    """A dataset version; its manifest lists every label and image."""
-
-    hash: str
-    purpose: str
-    filter: dict[str, Any]
-    manifest: dict[str, Any] = Field(description="Claim check of the manifest in the object store.")
-    manifest_url: str
-    items: int
-    classes: dict[str, int]
-    created_by: str
-    created_at: datetime
 
 
 class Person(Out):

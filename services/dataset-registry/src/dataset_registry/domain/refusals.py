@@ -13,6 +13,7 @@ class Because(Enum):
     FORBIDDEN = "forbidden"
     INVALID = "invalid"
     INCOMPLETE = "incomplete"
+    STALE = "stale"
 
 
 class Refused(Exception):
@@ -22,13 +23,15 @@ class Refused(Exception):
         because: Kind of refusal.
         reason: Stable code, lower-case with dashes.
         advice: What the person can do about it, as a colleague would say it.
+        more: Further fields of the answer, JSON.
     """
 
-    def __init__(self, because: Because, reason: str, advice: str) -> None:
+    def __init__(self, because: Because, reason: str, advice: str, **more: object) -> None:
         super().__init__(f"{reason}: {advice}")
         self.because = because
         self.reason = reason
         self.advice = advice
+        self.more = more
 
 
 def unknown(what: str, name: str, advice: str) -> Refused:
@@ -51,3 +54,8 @@ def forbidden(reason: str, advice: str) -> Refused:
 def invalid(reason: str, advice: str) -> Refused:
     """What was asked makes no sense."""
     return Refused(Because.INVALID, reason, advice)
+
+
+def stale(reason: str, advice: str, **more: object) -> Refused:
+    """Somebody else has changed it since it was read."""
+    return Refused(Because.STALE, reason, advice, **more)

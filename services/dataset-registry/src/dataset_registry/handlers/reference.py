@@ -1,4 +1,4 @@
-"""Stations, policies and taxonomies: each change is kept, and published for those who work by it.
+"""Policies: each change is kept, and published for those who work by it.
 
 A version is immutable: publishing the same again changes nothing, publishing something else under its name is
 refused.
@@ -20,23 +20,15 @@ from dataset_registry.ports import Reference, Row
 Emit = Callable[[Sequence[Event[Any]]], None]
 
 
-def publish_station(
-    store: Reference, emit: Emit, line: str, station: str, document: Row, by: str, clock: Clock
-) -> bool:
-    """Put a station's standard in force; False when it is in force already."""
-    if store.station(line, station) == document:
-        return False
-    now = clock.now()
-    store.publish_station(line, station, document, by, now)
-    data = r.StationPublished(line=line, station=station, **document, published_at=now)
-    key = station_key(line, station)
-    emit([event(data, source=SOURCE, key=key, time=now, cause=f"{key} {now.isoformat()}")])
-    return True
-
-
 def publish_policy(store: Reference, emit: Emit, version: str, document: Row, by: str, clock: Clock) -> bool:
     """Put a policy in force in its scope; False when it was published before. Raises Refused."""
-    if _published_before(store.policy(version), document, "policy", version):
+    published = store.policy(version)
+    if published is not None:
+        if published != document:
+            raise conflict(
+                "version-taken",
+                f"The policy {version} is published with other content; give the change a version of its own.",
+            )
         return False
     scope = r.Scope.from_avro(document["scope"])
     store.lock_scope("policy", scope.line or "", scope.station or "")
@@ -51,29 +43,4 @@ def publish_policy(store: Reference, emit: Emit, version: str, document: Row, by
         published_at=now,
     )
     emit([event(data, source=SOURCE, key=station_key(scope.line, scope.station), time=now, cause=version)])
-    return True
-
-
-def publish_taxonomy(
-    store: Reference, emit: Emit, version: str, document: Row, by: str, clock: Clock
-) -> bool:
-    """Put a taxonomy in force; False when it was published before. Raises Refused."""
-    if _published_before(store.taxonomy_document(version), document, "taxonomy", version):
-        return False
-    now = clock.now()
-    store.publish_taxonomy(version, document, by, now)
-    classes = [r.TaxonomyClass.from_avro(c) for c in document["classes"]]
-    data = r.TaxonomyPublished(taxonomy_version=version, classes=classes, published_by=by, published_at=now)
-    emit([event(data, source=SOURCE, key="taxonomy", time=now, cause=version)])
-    return True
-
-
-def _published_before(published: Row | None, document: Row, what: str, version: str) -> bool:
-    if published is None:
-        return False
-    if published != document:
-        raise conflict(
-            "version-taken",
-            f"The {what} {version} is published with other content; give the change a version of its own.",
-        )
     return True

@@ -76,13 +76,13 @@ def import_labels(
         for row in rows
         if not _same_label(current.get(row["capture_id"]), row["class_name"], approved_by)
     ]
-    new = store.add_labels([_label_row(label, "import") for label in labels])
+    new = store.add_labels([label_row(label, "import") for label in labels])
     tallies = Tallies()
     fresh = {label.label_id: label for label in labels if label.label_id in new}
     for label in fresh.values():
         tallies.add(label.context.line, label.context.station, "labelled")
     store.tally(tallies.rows(now))
-    emit([_label_event(label) for label in fresh.values()])
+    emit([label_event(label) for label in fresh.values()])
     return len(new), len(rows) - len(new)
 
 
@@ -152,9 +152,9 @@ def _label(
         review_id=review["review_id"],
         approved_at=last.answered_at,
     )
-    store.add_labels([_label_row(label, "review")])
+    store.add_labels([label_row(label, "review")])
     tallies.add(review["line"], review["station"], "labelled")
-    emit([_label_event(label)])
+    emit([label_event(label)])
 
 
 def _same_label(current: Row | None, class_name: str, approved_by: str) -> bool:
@@ -229,12 +229,14 @@ def _fields(record: type) -> dict[str, Any]:
     return get_type_hints(record)
 
 
-def _label_event(label: r.LabelApproved) -> Event[Any]:
+def label_event(label: r.LabelApproved) -> Event[Any]:
+    """The event of a new label."""
     key = station_key(label.context.line, label.context.station)
     return event(label, source=SOURCE, key=key, time=label.approved_at, cause=label.label_id)
 
 
-def _label_row(label: r.LabelApproved, source: str) -> Row:
+def label_row(label: r.LabelApproved, source: str) -> Row:
+    """A label as it is kept; `source` is review, import or annotation."""
     return label.to_avro() | {"line": label.context.line, "station": label.context.station, "source": source}
 
 

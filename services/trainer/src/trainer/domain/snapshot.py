@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 SCHEMA: Final = "andonloop.dataset-snapshot/1"
-REGISTRY_FORMAT: Final = "andonloop.dataset/1"
+REGISTRY_FORMATS: Final = ("andonloop.dataset/1", "andonloop.dataset/2", "andonloop.dataset-holdout/2")
+"""Of the registry: labels of image class; the same with parts and shapes; the holdout of such a version."""
+KEPT_FOR_CHOICE: Final = "test"
+"""A part of the registry's versions that is for choosing among releases: not learned from, not validated on here."""
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 
 
@@ -150,11 +153,11 @@ def parse_manifest(content: bytes) -> Snapshot:
         value = json.loads(content)
     except ValueError as error:
         raise SnapshotError(f"the manifest is not JSON: {error}") from error
-    if value.get("format") != REGISTRY_FORMAT:
+    if value.get("format") not in REGISTRY_FORMATS:
         return parse_snapshot(value)
     version = hashlib.sha256(content).hexdigest()
     try:
-        entries = [_registry_row(item) for item in value["items"]]
+        entries = [_registry_row(item) for item in value["items"] if item.get("split") != KEPT_FOR_CHOICE]
     except (KeyError, TypeError) as error:
         raise SnapshotError(f"the registry's manifest is incomplete: {error}") from error
     rows = tuple(_parse_row(number, entry) for number, entry in enumerate(entries))
@@ -162,17 +165,27 @@ def parse_manifest(content: bytes) -> Snapshot:
 
 
 def _registry_row(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of the registry as a row; images of one part, known by its serial number, stay together."""
+    """An item of the registry as a row; images of one part, known by its serial number, stay together, and so does what
+    the registry has put into one group."""
     context = item["context"]
     part = context.get("part_id")
     return {
         "id": item["capture_id"],
         "image": item["image"]["object"],
-        "classes": [item["class_name"]] if item["is_defect"] else [],
+        "classes": item.get("classes", [item["class_name"]]) if item["is_defect"] else [],
         "is_defect": item["is_defect"],
-        "group": f"{context.get('part_number') or ''}/{part}" if part else "",
+        "group": item.get("group") or (f"{context.get('part_number') or ''}/{part}" if part else ""),
+        "split": item.get("split"),
+        "boxes": [
+            {
+                "class_name": shape["class_name"],
+                **dict(zip(("x", "y", "width", "height"), shape["box"], strict=True)),
+            }
+            for shape in item.get("shapes", ())
+            if shape["kind"] == "box"
+        ],
         "product_variant": context.get("product_variant"),
-        "station": f"{context['line']}/{context['station']}",
+        "station": f"{context.get('line')}/{context.get('station')}",
         "shift": context.get("shift"),
     }
 
