@@ -24,14 +24,17 @@ import pytest
 import uvicorn
 from andon_chassis.clock import SystemClock
 from andon_chassis.health import Health
+from andon_local.browser import chromium
 from console.adapters.registry import HttpRegistry
 from console.api import create_app
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CONTRACT = json.loads(
     (Path(__file__).parents[3] / "contracts" / "openapi" / "dataset-registry.json").read_text()
 )
+SIZES = {"desktop": (1440, 900), "tablet": (834, 1112), "tablet on its side": (1112, 834)}
 CLASSES = [
     {"name": "good", "severity": "minor", "definition": "", "is_defect": False},
     {"name": "crack", "severity": "critical", "definition": "A line through the surface", "is_defect": True},
@@ -554,3 +557,40 @@ def client(console: str) -> Iterator[httpx.Client]:
     headers = {"Origin": console, "Host": console.split("://")[1]}
     with httpx.Client(base_url=console, headers=headers) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = chromium()
+    arguments = [a for a in found.arguments if not a.startswith("--headless")]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found.program, args=arguments, env=dict(found.env)
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, console: str) -> Iterator[Callable[..., Page]]:
+    """Opens a page as somebody; afterwards nothing may have gone wrong in the browser."""
+    contexts, wrong = list[Any](), list[str]()
+
+    def opened(path: str = "/", person: str | None = "ada", **options: Any) -> Page:
+        width, height = SIZES[options.pop("size", "desktop")]
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        if person:
+            context.add_cookies([{"name": "andon_reviewer", "value": person, "url": console}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.goto(console + path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    # A test that takes the registry away sees these; a page in a sandbox is told that its script was blocked.
+    expected = ("503", "ERR_", "Failed to load resource", "Blocked script execution")
+    assert [text for text in wrong if not any(part in text for part in expected)] == []

@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from andon_local.browser import chromium
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
-from .conftest import CARD, CRACK, StandIn, identity, region
+from .conftest import CARD, CRACK, SIZES, StandIn, identity, region
 
 EVALUATION = """<h1>Measured</h1><p id="proof">no script ran</p>
 <script>document.getElementById("proof").textContent = "a script ran"</script>"""
-
-SIZES = {"desktop": (1440, 900), "tablet": (834, 1112), "tablet on its side": (1112, 834)}
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = chromium()
-    arguments = [a for a in found.arguments if not a.startswith("--headless")]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=found.program, args=arguments, env=dict(found.env)
-        )
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, console: str) -> Iterator[Callable[..., Page]]:
-    """Opens a page as somebody; afterwards nothing may have gone wrong in the browser."""
-    contexts, wrong = list[Any](), list[str]()
-
-    def opened(path: str = "/", person: str | None = "ada", **options: Any) -> Page:
-        width, height = SIZES[options.pop("size", "desktop")]
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        if person:
-            context.add_cookies([{"name": "andon_reviewer", "value": person, "url": console}])
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-        page.goto(console + path)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    # A test that takes the registry away sees these; a page in a sandbox is told that its script was blocked.
-    expected = ("503", "ERR_", "Failed to load resource", "Blocked script execution")
-    assert [text for text in wrong if not any(part in text for part in expected)] == []
 
 
 @pytest.fixture

@@ -214,6 +214,19 @@ def test_the_board_counts_the_metadata_that_captures_came_without(
     assert "without" not in second, "nothing is said of a station that knows all"
 
 
+def test_the_board_names_what_tries_and_watches_beside_what_decides(
+    client: httpx.Client, registry: StandIn
+) -> None:
+    registry.stations[("line-a", "cell-1")] = True
+    registry.deploy("bold", mode="canary", place=("line-a", "cell-1"), share=0.1)
+    registry.deploy("wide", mode="canary", place=("line-a", None), share=0.5)
+    registry.deploy("still", mode="shadow")
+    board = html.unescape(client.get("/").text)
+    assert "<dt>Canary 10\u00a0%</dt>" in board and "/models/bold" in board
+    assert "<dt>Watches</dt>" in board and "/models/still" in board
+    assert "/models/wide" not in board, "the narrower scope counts"
+
+
 def test_many_screens_ask_the_registry_once(
     client: httpx.Client, registry: StandIn, clock: ForwardClock
 ) -> None:

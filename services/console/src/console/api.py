@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from console import handlers, protection
+from console import annotating, handlers, protection
 from console.domain.models import TASKS
 from console.domain.words import PROOFS, sentence
 from console.ports import RefusedByRegistry, Registry
@@ -33,7 +33,7 @@ YEAR_S = 31_536_000
 STRIP, PAGE = 24, 48
 PART_KEPT_S = 0.9
 VIEWS = {"image": "image?view=screen", "thumbnail": "image?view=thumbnail", "heat-map": "heat-map"}
-SECTIONS = ("/", "/review", "/disputes", "/captures", "/actions", "/models")
+SECTIONS = ("/", "/review", "/disputes", "/annotate", "/captures", "/actions", "/models")
 
 Person = Annotated[str | None, Cookie(alias=REVIEWER)]
 Field = Annotated[str, Form(max_length=4000)]
@@ -62,6 +62,13 @@ def create_app(registry: Registry, clock: Clock, health: Health) -> FastAPI:
     app.include_router(_reviews(registry, clock))
     app.include_router(_actions(registry, clock))
     app.include_router(_models(registry, clock))
+
+    async def page(template: str, request: Request, **values: Any) -> HTMLResponse:
+        return await _page(template, registry, clock, request.cookies.get(REVIEWER), request, **values)
+
+    app.include_router(
+        annotating.router(registry, page, lambda request: _name(request.cookies.get(REVIEWER)))
+    )
     _errors(app)
     return app
 

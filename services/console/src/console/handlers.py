@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from console.domain import board
 from console.domain.card import card as card_of
-from console.domain.models import MAIN, MODES, duties, figures
+from console.domain.models import MAIN, MODES, beside, duties, figures
 from console.domain.words import figure, moment
 from console.ports import Json, RefusedByRegistry, Registry
 
@@ -71,9 +71,11 @@ class Desk:
 
 async def lines(registry: Registry, now: datetime) -> list[Json]:
     """The state of all lines, each station with its light."""
-    found = (await registry.get("/v1/lines"))["items"]
+    lines, deployments = await asyncio.gather(registry.get("/v1/lines"), registry.get("/v1/deployments"))
+    found = lines["items"]
     for line in found:
         for station in line["stations"]:
+            station["beside"] = beside(line["line"], station["station"], deployments["items"])
             station["last_capture_at"] = moment(station["last_capture_at"])
             station["light"] = board.light(station, now)
     return list(found)

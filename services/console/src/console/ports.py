@@ -34,6 +34,15 @@ class Bytes:
     body: AsyncIterator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """An answer that goes to the browser as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Registry(Protocol):
     """The registry's API. Each call raises Unavailable when it does not answer, RefusedByRegistry when it says no."""
 
@@ -45,3 +54,8 @@ class Registry(Protocol):
 
     async def stream(self, path: str, known: str | None) -> Bytes:
         """The bytes at a path; `known` is the ETag the caller has."""
+
+    async def relay(
+        self, method: str, path: str, body: Json | None, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> Relayed:
+        """Pass a request on; a refusal is an answer like any other. Raises Unavailable alone."""

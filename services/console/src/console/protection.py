@@ -48,7 +48,7 @@ def install(app: FastAPI) -> None:
 
     @app.middleware("http")
     async def protect(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.method == "POST" and not _from_here(request):
+        if request.method not in {"GET", "HEAD"} and not _from_here(request):
             answer: Response = HTMLResponse(
                 render(
                     "message.html",

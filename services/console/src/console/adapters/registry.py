@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import httpx
 from andon_chassis.errors import Unavailable
 
-from console.ports import Bytes, Json, RefusedByRegistry
+from console.ports import Bytes, Json, RefusedByRegistry, Relayed
 
 _PASSED_ON = ("content-type", "etag", "cache-control", "content-length", "content-encoding")
+_RELAYED = ("content-type", "etag", "idempotent-replayed", "retry-after")
 
 
 class HttpRegistry:
@@ -40,6 +41,16 @@ class HttpRegistry:
         answer = await self._send(self._client.build_request("GET", path, headers=headers), stream=True)
         kept = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
         return Bytes(answer.status_code, kept, _body(answer))
+
+    async def relay(
+        self, method: str, path: str, body: Json | None, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> Relayed:
+        request = self._client.build_request(
+            method, path, json=body, headers=dict(headers), params=dict(query) or None
+        )
+        answer = await self._send(request)
+        kept = {name: answer.headers[name] for name in _RELAYED if name in answer.headers}
+        return Relayed(answer.status_code, kept, answer.content)
 
     async def close(self) -> None:
         await self._client.aclose()

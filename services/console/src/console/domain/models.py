@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,6 +92,26 @@ def duties(release: str, deployments: Iterable[Mapping[str, Any]]) -> list[Duty]
     ]
     order = [*MODES]
     return sorted(found, key=lambda duty: order.index(duty.mode) if duty.mode in order else len(order))
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A release that runs at a station beside the one that decides."""
+
+    release: str
+    word: str
+
+
+def beside(line: str, station: str, deployments: Sequence[Mapping[str, Any]]) -> list[Beside]:
+    """What tries or watches at a station: of each mode, what was ordered for the narrowest scope around it."""
+    found = []
+    for mode in ("canary", "shadow"):
+        scopes = {(d["line"], d["station"]): d for d in deployments if d["mode"] == mode}
+        for scope in ((line, station), (line, None), (None, None)):
+            if scope in scopes:
+                found.append(Beside(scopes[scope]["release"], _word(scopes[scope])))
+                break
+    return found
 
 
 def _word(deployment: Mapping[str, Any]) -> str:

@@ -53,10 +53,16 @@ class Guide:
     Attributes:
         version: None before the first one was published; then any class name is taken.
         classes: In the order of the document.
+        good_class: Of these; asked for with each shape of an import, so it is looked for once.
     """
 
     version: str | None = None
     classes: Mapping[str, ClassRule] = field(default_factory=dict)
+    good_class: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        good = (name for name, rule in self.classes.items() if not rule.is_defect)
+        object.__setattr__(self, "good_class", next(good, UNPUBLISHED.good_class))
 
     @staticmethod
     def of(version: str, document: Mapping[str, Any]) -> Guide:
@@ -67,12 +73,6 @@ class Guide:
                 row["name"]: ClassRule(row["is_defect"], row["severity"], row.get("region_rule"))
                 for row in document["classes"]
             },
-        )
-
-    @property
-    def good_class(self) -> str:
-        return next(
-            (name for name, rule in self.classes.items() if not rule.is_defect), UNPUBLISHED.good_class
         )
 
     def knows(self, class_name: str) -> bool:
