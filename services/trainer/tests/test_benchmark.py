@@ -21,13 +21,13 @@ from trainer.adapters.images import ImageStore, load_dataset
 from trainer.adapters.kernel_fitting import mean_squared_distances
 from trainer.adapters.rich_backbone import build_rich_backbone, write_rich_backbone
 from trainer.adapters.torch_weights import read_weights
-from trainer.benchmark.classification import KernelMachine, LinearHead, classification_row
+from trainer.benchmark.classification import KernelMachine, ReleasedHead, classification_row
 from trainer.benchmark.command import run
 from trainer.benchmark.loading import material_of
 from trainer.benchmark.measuring import measure
 from trainer.benchmark.report import plain, summary
 from trainer.benchmark.rows import ROWS
-from trainer.benchmark.table import Answers, Bench, DataMissing, Material, TableRow, placed
+from trainer.benchmark.table import Answers, Bench, DataMissing, Effort, Material, TableRow, placed
 from trainer.domain.evaluation import Index
 from trainer.domain.snapshot import HOLDOUT, ImagePlace, Row, Snapshot
 from trainer.main import main
@@ -132,6 +132,32 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(asked) == 11, "another method answers anew"
 
 
+def test_the_curve_shows_what_less_effort_reaches_on_the_first_fold(tmp_path: Path) -> None:
+    def few(bench: Bench, material: Material, train: Index, test: Index) -> Answers:
+        asked.append(len(test))
+        return nearest(bench, material, train[:20], test)
+
+    def told(text: str) -> None:
+        pytest.fail("the second time nothing is computed") if "to learn from" in text else None
+
+    asked: list[int] = []
+    row = replace(LEAKY, efforts=(Effort("20 images", few),), compares_naive=False)
+    found = measure(row, bench_in(tmp_path))
+    assert {spent.label for spent in found.curve} == {"20 images", "the row itself"}
+    own = next(spent for spent in found.curve if spent.label == "the row itself")
+    assert own.figures["accuracy"] == found.folds[0]["accuracy"]
+    assert len(asked) == 1 and asked[0] < PARTS * EXPOSURES / 3, "one fold, not five"
+    again = measure(row, replace(bench_in(tmp_path), report=told))
+    assert again.curve == found.curve
+    assert measure(replace(row, efforts=()), bench_in(tmp_path)).curve == []
+    run(tmp_path, tmp_path, [], quiet, quiet, (row,))
+    (entry,) = json.loads((tmp_path / "report.json").read_text()).values()
+    assert [point["label"] for point in entry["curve"]] == [spent.label for spent in found.curve]
+    assert all(0 <= point["figures"]["accuracy"] <= 1 and point["seconds"] >= 0 for point in entry["curve"])
+    page = (tmp_path / "report.html").read_text()
+    assert "Quality against compute" in page and page.count("20 images") >= 2, "in the plot and in its table"
+
+
 def test_every_image_is_asked_about_once() -> None:
     parts = [(np.array([2, 0]), {"a": np.array([20, 0])}), (np.array([1]), {"a": np.array([10])})]
     assert placed(parts, 3)["a"].tolist() == [0, 10, 20]
@@ -198,7 +224,7 @@ def test_classification_is_measured_and_shown(marked: Path, backbone: Path, tmp_
         "plates",
         "Plates",
         "unused",
-        LinearHead(Preprocessing(96, 96), ("as-is",)),
+        ReleasedHead((Preprocessing(96, 96),), ("as-is",)),
         targets={"auroc": 0.9},
         headline=(),
         published="-",

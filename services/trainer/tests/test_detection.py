@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 from andon_vision import Preprocessing
+from andon_vision.regions import MOST_REGIONS
 from andon_vision.release_bundle import load_public_key, make_keys, read_bundle
 from andon_vision.runner import ReleaseRunner
 from faster_coco_eval import COCO, COCOeval_faster
@@ -28,12 +30,20 @@ from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.heads import FrozenMaps, Schedule, fit
 from trainer.adapters.images import ImageStore
 from trainer.adapters.maps import even_light
-from trainer.benchmark.detection import answers as benchmark_answers
-from trainer.benchmark.detection import figures_of, found_of, sections_of, truth_of
+from trainer.benchmark.detection import detection_row, figures_of, found_of, sections_of, truth_of
 from trainer.benchmark.table import Bench, Material
 from trainer.detection import check_boxes, train_detection
 from trainer.domain.calibration import Platt
-from trainer.domain.detection import Level, hits, overlaps, owners, padded, points_of, shown_from
+from trainer.domain.detection import (
+    Level,
+    hits,
+    overlaps,
+    owners,
+    padded,
+    points_of,
+    shown_from,
+    turned_points,
+)
 from trainer.domain.snapshot import ImagePlace, LabelledBox, Row, Snapshot, SnapshotError
 from trainer.training import Outcome, Plan
 
@@ -41,7 +51,8 @@ from .conftest import part, workshop
 
 SPEC = Preprocessing(96, 96)
 CLASSES = ("bar", "disc")
-QUICK = Schedule(epochs=10, batch=8, rate=5e-3, average=0.9)
+QUICK = Schedule(epochs=20, batch=8, rate=8e-3, average=0.9)
+SMALL = partial(Head, width=32, fine=16, dropped=0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,10 +76,10 @@ def blemished(seed: int, kind: str) -> tuple[npt.NDArray[np.uint8], LabelledBox]
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """72 plates with boxes: 24 good ones, 24 with a bar, 24 with a disc."""
+    """48 plates with boxes: 16 good ones, 16 with a bar, 16 with a disc."""
     folder = tmp_path_factory.mktemp("tiles")
     rows = []
-    for seed in range(72):
+    for seed in range(48):
         kind = ("", *CLASSES)[seed % 3]
         picture, boxes = part(seed, scratched=False), ()
         if kind:
@@ -91,7 +102,10 @@ def released(
     private, public = make_keys(home / "keys")
     extractor = FeatureExtractor(backbone, SPEC, FeatureCache(None))
     bench = workshop(backbone, extractor, private, home / "tiles")
-    outcome = train_detection(tiles, Plan("tiles", SPEC, near_duplicate_bits=0), bench, QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.adapters.detection_learning.Head", SMALL)
+        patch.setattr("trainer.detection.Views", partial(Views, views=4))
+        outcome = train_detection(tiles, Plan("tiles", SPEC, near_duplicate_bits=0), bench, QUICK)
     bundle = read_bundle(bench.folder, load_public_key(public))
     files = {path.name: path.read_bytes() for path in bench.folder.iterdir()}
     return ReleaseRunner(bundle, files, all_regions=True), outcome
@@ -115,28 +129,39 @@ def test_a_release_says_what_it_is_worth(released: tuple[ReleaseRunner, Outcome]
     assert description["knows_normal"] is True
     assert description["regions"]["from"] == "boxes"
     assert 0 < description["regions"]["score_from"] < 1
+    assert description["max_batch"] == 2, "of four views each"
 
 
 def test_the_graph_computes_what_the_head_computes(backbone: Path, tmp_path: Path) -> None:
     model = onnx.load(str(backbone))
-    pictures = np.random.default_rng(5).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    picture = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    pictures = np.stack([picture, np.rot90(picture)])
     maps = dict(zip(LEVELS, FrozenMaps(even_light(model), LEVELS, tmp_path).run(pictures), strict=True))
     given = {name: jnp.asarray(value) for name, value in maps.items()}
-    head = Head(len(CLASSES))
+    head = SMALL(len(CLASSES))
     scale = {name: (value.mean((0, 1, 2)), value.std((0, 1, 2)) + 1) for name, value in maps.items()}
-    detector = Detector(head, jax.jit(head.init)(jax.random.key(0), given), scale, 96, 64)
+    detector = Detector(head, jax.jit(head.init)(jax.random.key(0), given), scale, 64, 64)
     calibrations = Calibrations((Platt(0.7, 1.3), Platt(1.1, 2.0)), Platt(0.9, 3.0))
     found = ask(build_detection_release(model, detector, calibrations), list(pictures))
-    score, classes, heat, boxes = answers_of(detector, calibrations)(*(given[name] for name in LEVELS))
+    seen = FrozenMaps(even_light(model), LEVELS, tmp_path).run(
+        np.concatenate([np.rot90(pictures, turn, axes=(1, 2)) for turn in detector.turns])
+    )
+    score, classes, heat, boxes = answers_of(detector, calibrations)(*map(jnp.asarray, seen))
     np.testing.assert_allclose(found["defect_score"], score, atol=1e-4)
     np.testing.assert_allclose(found["class_probabilities"], classes, atol=1e-4)
     np.testing.assert_allclose(found["boxes"][..., 4], boxes[..., 4], atol=1e-4)
     # Rows of nearly equal scores may change places; the first ones are apart.
     np.testing.assert_allclose(found["boxes"][:, 0], boxes[:, 0], atol=1e-2)
-    assert found["heat_map"].shape == (2, 8, 12) and found["heat_map"].dtype == np.uint8
+    assert found["heat_map"].shape == (2, 8, 8) and found["heat_map"].dtype == np.uint8
     assert np.abs(found["heat_map"].astype(int) - np.asarray(heat).astype(int)).max() <= 1
-    assert (found["boxes"][..., :4] >= 0).all() and (found["boxes"][..., 2] <= 96).all()
+    assert (found["boxes"][..., :4] >= 0).all() and (found["boxes"][..., 2] <= 64).all()
     assert (np.diff(found["boxes"][..., 4], axis=1) <= 0).all()
+    # The second picture is the first turned to the left, and so are its boxes and its heat map.
+    np.testing.assert_allclose(found["class_probabilities"][0], found["class_probabilities"][1], atol=1e-4)
+    left, top, right, bottom = found["boxes"][0, 0, :4]
+    np.testing.assert_allclose(found["boxes"][1, 0, :4], [top, 64 - right, bottom, 64 - left], atol=1e-2)
+    heats = found["heat_map"].astype(int)
+    assert np.abs(np.rot90(heats[0]) - heats[1]).max() <= 1
 
 
 def test_a_training_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path) -> None:
@@ -188,6 +213,19 @@ class TestGeometry:
         assert points.at[8:].tolist() == [[8, 8], [24, 8]]
         with pytest.raises(ValueError, match="100 x 96 pixels is not a multiple of 8"):
             points_of(GRIDS, 100, 96)
+
+    def test_a_turned_input_has_its_points_elsewhere(self) -> None:
+        levels = (Level(8, 0, 40), Level(16, 30, 99))
+        for turn, size in ((0, (32, 16)), (2, (32, 16)), (1, (32, 32)), (3, (32, 32))):
+            points = points_of(levels, *size).at
+            drawn = np.zeros((*size[::-1], 2))
+            drawn[..., 0], drawn[..., 1] = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+            order = turned_points(levels, *size, turn)
+            for point, seen in zip(points, points[order], strict=True):
+                # What lies at the turned point in the turned picture of coordinates is the upright point.
+                x, y = (int(value) for value in seen)
+                found = np.rot90(drawn, turn)[y - 1 : y + 1, x - 1 : x + 1].mean(axis=(0, 1))
+                np.testing.assert_allclose(found, point)
 
     def test_a_point_answers_for_the_smallest_box_around_it(self) -> None:
         points = points_of((Level(8, 0, 1000),), 64, 64)
@@ -295,20 +333,25 @@ def test_the_benchmark_measures_boxes_in_pixels_of_the_image(
     """By a head that has learned nothing: answers are padded alike, and judged against the images' own boxes."""
 
     def untrained(
-        pictures: Pictures, views: Views, rows: Index, classes: tuple[str, ...], *_: Any
+        pictures: Pictures, views: Views, rows: Index, classes: tuple[str, ...], *rest: Any
     ) -> Detector:
-        head = Head(len(classes), width=16, fine=8)
+        asked.append(rest[-1].epochs)
+        head = SMALL(len(classes))
         blank = {level: jnp.zeros((1, *values.shape[2:])) for level, values in views.maps.items()}
         return Detector(head, jax.jit(head.init)(jax.random.key(0), blank), views.scale(rows), 96, 96)
 
+    asked: list[int] = []
     monkeypatch.setattr("trainer.benchmark.detection.INPUT", SPEC)
     monkeypatch.setattr("trainer.benchmark.detection.learn", untrained)
+    monkeypatch.setattr("trainer.benchmark.detection.Views", partial(Views, views=2))
     rows = [row for row in tiles.rows if row.is_defect][:6]
     images = [ImageStore().read(row.image) for row in rows]
     material = Material(rows, images, list(range(6)), list(range(6)), 0)
     bench = Bench(tmp_path, tmp_path, lambda *_: pytest.fail("no features are asked for"), print)
-    found = benchmark_answers(bench, material, np.arange(3), np.arange(6))
-    assert found["found"].shape == (6, 100, 6) and (found["count"] > 0).all()
+    table_row = detection_row("tiles", "Tiles", "unused", targets={}, published="-", limits="-")
+    found = table_row.efforts[0].fit_and_score(bench, material, np.arange(3), np.arange(6))
+    assert [f"{epochs} rounds" for epochs in asked] == [table_row.efforts[0].label]
+    assert found["found"].shape == (6, MOST_REGIONS, 6) and (found["count"] > 0).all()
     assert found_of(found, 0).corners.max() <= 96
     assert set(figures_of(material, found, np.arange(6))) == {"map_50", "ap_50 bar", "ap_50 disc"}
     assert [section.title for section in sections_of(material, found)] == ["By class", "The worst answers"]

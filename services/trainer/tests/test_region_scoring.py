@@ -13,7 +13,7 @@ from andon_vision.release_bundle import ReleaseBundle
 from andon_vision.runner import Reading
 from sklearn.metrics import f1_score, jaccard_score
 from trainer.adapters.images import ImageStore
-from trainer.adapters.region_scoring import box_figures, region_figures
+from trainer.adapters.region_scoring import FAINTEST, box_figures, faint_too, region_figures
 from trainer.domain.metrics import Figure
 from trainer.domain.snapshot import ImagePlace, LabelledBox, Row
 
@@ -41,6 +41,17 @@ class TestBoxes:
 
     def test_without_a_box_there_is_no_figure(self) -> None:
         assert box_figures([Row("r", NOWHERE, CRACK, True)], [[]], CRACK, [0]) == {}
+
+
+def test_faint_boxes_are_ranked_though_they_are_not_shown() -> None:
+    def described(**regions: object) -> ReleaseBundle:
+        return ReleaseBundle("r", SPEC, CRACK, 0.2, 0.8, {"task": "detection", "regions": regions})
+
+    boxes = faint_too(described(**{"from": "boxes", "score_from": 0.4, "nms_iou": 0.5}))
+    assert boxes.description["regions"] == {"from": "boxes", "score_from": FAINTEST, "nms_iou": 0.5}
+    assert boxes.description["task"] == "detection"
+    masks = described(**{"from": "masks", "threshold": 0.4})
+    assert faint_too(masks) is masks
 
 
 def measured(row: Row, kind: str, *regions: Region, heat: np.ndarray | None = None) -> dict[str, Figure]:

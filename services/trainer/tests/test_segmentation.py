@@ -22,6 +22,7 @@ from trainer.adapters.segmentation_graph import build_segmentation_release
 from trainer.adapters.segmentation_head import LEVELS, PLANES, Decoder, answers_of
 from trainer.adapters.segmentation_learning import Segmenter, shares_of
 from trainer.domain.calibration import Platt
+from trainer.domain.guarantees import NOT_ENOUGH, Wish
 from trainer.domain.snapshot import ImagePlace, Row, SnapshotError
 from trainer.segmentation import train_segmentation
 from trainer.training import Outcome, Plan
@@ -71,7 +72,8 @@ def released(
     home = tmp_path_factory.mktemp("segmentation")
     private, public = make_keys(home / "keys")
     bench = workshop(backbone, FeatureExtractor(backbone, SPEC, FeatureCache(None)), private, home / "tiles")
-    plan = Plan("tiles", SPEC, measure=("crack",), mm_per_pixel=0.05, synthetic_share=0.7)
+    wishes = (Wish("crack", 0.5), Wish("crack", 0.01, 0.95))
+    plan = Plan("tiles", SPEC, measure=("crack",), mm_per_pixel=0.05, synthetic_share=0.7, guarantees=wishes)
     outcome = train_segmentation(load_dataset(str(tiles)), plan, bench, QUICK)
     bundle = read_bundle(bench.folder, load_public_key(public))
     files = {path.name: path.read_bytes() for path in bench.folder.iterdir()}
@@ -97,6 +99,15 @@ def test_synthetic_pictures_are_counted_by_class_in_the_description(
 ) -> None:
     made = released[0].bundle.description["dataset"]["synthetic"]
     assert set(made) == {"stain"} and 1 <= made["stain"] <= 12
+
+
+def test_a_guarantee_is_kept_by_the_threshold_or_refused(released: tuple[ReleaseRunner, Outcome]) -> None:
+    description = released[0].bundle.description
+    given, refused = description["guarantees"]
+    assert given["class"] == "crack" and given["bound"] <= 0.5
+    assert description["thresholds"]["pass_below"] <= given["threshold"]
+    assert released[1].thresholds.pass_below == description["thresholds"]["pass_below"]
+    assert refused["verdict"] == NOT_ENOUGH and refused["parts"] == given["parts"] > 0
 
 
 def test_a_crack_is_measured_in_pixels_and_millimetres(released: tuple[ReleaseRunner, Outcome]) -> None:

@@ -63,11 +63,12 @@ def _quick_grid(spec: Preprocessing | None) -> Grid:
 
 
 def _own(workshop: Workshop, name: str) -> Workshop:
-    """The same workshop with a folder for this kind of model alone."""
+    """The same workshop with a folder for this kind of model alone; only quick kinds are trained in it."""
     return replace(
         workshop,
         folder=workshop.folder.with_name(f"{workshop.folder.name}.{name}"),
         work=workshop.work.with_name(f"{workshop.work.name}.{name}"),
+        rich=None,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from andon_vision.regions import Region
 from andon_vision.release_bundle import MODEL, load_private_key, write_bundle
 
 from trainer.adapters.detection_graph import (
-    FAINTEST,
     PLAIN,
     Outputs,
     ask,
@@ -26,7 +25,7 @@ from trainer.adapters.detection_graph import (
 from trainer.adapters.detection_head import Calibrations
 from trainer.adapters.detection_learning import SCHEDULE, Index, Pictures, Views, learn, pictures_of
 from trainer.adapters.heads import Pixels, Schedule
-from trainer.adapters.region_scoring import box_figures
+from trainer.adapters.region_scoring import FAINTEST, box_figures
 from trainer.adapters.release_graph import CLASS_PROBABILITIES, DEFECT_SCORE
 from trainer.domain.calibration import Bools, Floats, fit_platt
 from trainer.domain.detection import hits, shown_from
@@ -41,6 +40,8 @@ DETECTION: Final = "detection"
 INPUT: Final = Preprocessing(256, 256)
 COARSEST: Final = 32
 """Pixels between the points of the coarsest grid; they divide the input."""
+MOST_VIEWS: Final = 8
+"""What the network sees at once; each image is several views, and eight images of four took 800 MB."""
 CALIBRATION_SHARE: Final = 0.2
 """Of the training side, kept from a first detector, whose scores on it calibrate the second, which learns from all."""
 
@@ -80,11 +81,10 @@ def train_detection(
     )
     detector = learn(pictures, views, np.arange(len(training)), classes, workshop.work, report, schedule)
     graph = build_detection_release(backbone, detector, calibrated.calibrations)
-    regions = read_from(calibrated.score_from)
     checked = _pictures(material, validation, classes, spec)
     outputs = ask(graph, _shown(checked, np.ones(len(validation), bool)))
     limits, promises = promised(plan, material, outputs[DEFECT_SCORE], calibrated.thresholds, report)
-    metrics = evaluate(outputs, material, validation, classes, regions, spec, limits)
+    metrics = evaluate(outputs, material, validation, classes, spec, limits)
     report("writing the release")
     description = described(snapshot, plan, material, metrics, graph, workshop.now) | promises
     description |= {
@@ -98,7 +98,8 @@ def train_detection(
             "defect": asdict(calibrated.calibrations.defect) if calibrated.calibrations.defect else None,
             "classes": [asdict(platt) for platt in calibrated.calibrations.classes],
         },
-        "regions": regions,
+        "regions": read_from(calibrated.score_from),
+        "max_batch": MOST_VIEWS // len(detector.turns),
         "schedule": asdict(schedule),
     }
     description["dataset"]["classes_left_out"] = left_out
@@ -174,13 +175,15 @@ def evaluate(
     material: Material,
     rows: Index,
     classes: Sequence[str],
-    regions: Mapping[str, Any],
     spec: Preprocessing,
     thresholds: Thresholds,
 ) -> dict[str, Figure]:
-    """Boxes, and decisions where there are good parts, on images that took no part in training or calibration."""
+    """Boxes, and decisions where there are good parts, on images that took no part in training or calibration.
+
+    Average precision ranks faint boxes too, which are not shown.
+    """
     own, groups = [material.rows[at] for at in rows], [material.groups[at] for at in rows]
-    found = regions_of(outputs, [material.images[at] for at in rows], classes, regions, spec)
+    found = regions_of(outputs, [material.images[at] for at in rows], classes, read_from(FAINTEST), spec)
     figures = box_figures(own, found, classes, groups)
     is_defect: Bools = np.array([row.is_defect for row in own])
     if is_defect.all() or not is_defect.any():

@@ -17,7 +17,7 @@ from trainer.adapters import scoring
 from trainer.adapters.footprint import Footprint, footprint
 from trainer.adapters.holdout_log import HoldoutLog
 from trainer.adapters.images import brightness_of
-from trainer.adapters.region_scoring import region_figures
+from trainer.adapters.region_scoring import faint_too, region_figures
 from trainer.domain.calibration import Floats, Platt, expected_calibration_error
 from trainer.domain.evaluation import ConfusedPair, Index, confused_pairs, most_wrong
 from trainer.domain.judging import (
@@ -148,7 +148,7 @@ def evaluate_release(
     `ModelUnusable` before the holdout is read.
     """
     bundle = read_bundle(folder, load_public_key(key))
-    runner = ReleaseRunner(bundle, bundle_files(folder), threads=2, all_regions=True)
+    runner = ReleaseRunner(faint_too(bundle), bundle_files(folder), threads=2, all_regions=True)
     runner.warm_up()
     held = [row for row in snapshot.rows if row.split == HOLDOUT]
     if not held:

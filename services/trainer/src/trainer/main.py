@@ -23,6 +23,7 @@ from trainer.adapters.card_page import card_html
 from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.holdout_log import HoldoutLog
 from trainer.adapters.images import ImageStore, load_dataset
+from trainer.adapters.maxima import RICH, write_with_maxima
 from trainer.adapters.onnx_import.inspection import ImportRefused
 from trainer.adapters.publishing import publish
 from trainer.anomaly import cross_validate
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--size",
         type=int,
-        help="side of the model's input in pixels (default: 224; for anomaly, several sizes are tried)",
+        help="side of the model's input in pixels (default: 224; for classification and anomaly, several are tried)",
     )
     run.add_argument(
         "--finetune",
@@ -317,18 +318,25 @@ def _input(side: int | None) -> Preprocessing | None:
 def _workshop(options: argparse.Namespace, settings: TrainerSettings, plan: Plan, folder: Path) -> Workshop:
     backbone = options.backbone or settings.backbone
     cache = FeatureCache(options.cache or settings.feature_cache)
+    work = folder.with_suffix(".work")
     extractor = FeatureExtractor(
         backbone, plan.preprocessing or DEFAULT_INPUT, cache, progress=FeatureProgress(1000)
     )
+
+    def rich(spec: Preprocessing) -> FeatureExtractor:
+        wider = write_with_maxima(backbone, work)
+        return FeatureExtractor(wider, spec, cache, output=RICH, progress=FeatureProgress(1000))
+
     return Workshop(
         ImageStore(_objects(settings)),
         extractor,
         backbone,
         options.key or settings.signing_key,
         folder,
-        folder.with_suffix(".work"),
+        work,
         datetime.now(UTC),
         _report,
+        rich,
     )
 
 

@@ -30,14 +30,14 @@ from trainer.adapters.segmentation_learning import (
 )
 from trainer.adapters.segmentation_pictures import Drawn, Pictures, draw
 from trainer.adapters.synthetic import synthesise
-from trainer.domain.calibration import Platt, fit_platt
+from trainer.domain.calibration import Floats, Platt, fit_platt
 from trainer.domain.evaluation import Index
 from trainer.domain.metrics import Figure, bootstrap, decision_figures
 from trainer.domain.segmentation import Counts, dice_of, dice_of_images, iou_of, mean_of_classes
 from trainer.domain.snapshot import TRAIN, VALIDATION, Snapshot, SnapshotError
 from trainer.domain.split import grouped_split, independent_images, strata_of
 from trainer.domain.thresholds import Thresholds, choose_thresholds
-from trainer.training import Outcome, Plan, described, gather, learnable_classes
+from trainer.training import Outcome, Plan, described, gather, learnable_classes, promised
 from trainer.workshop import Report, Workshop
 
 SEGMENTATION: Final = "segmentation"
@@ -178,17 +178,21 @@ def train_segmentation(
         own, views, np.arange(len(training)), classes, backbone, plan, workshop.work, report, schedule
     )
     maps = FrozenMaps(backbone, LEVELS, workshop.work / "maps")
-    metrics = evaluate(learned, maps, checked, classes)
+    probabilities = learned.segmenter.probabilities(maps, checked.pictures.pixels)
+    scores = learned.platt(scores_of(probabilities))
+    limits, promises = promised(plan, material, scores, learned.thresholds, report)
+    metrics = evaluate(probabilities, scores, checked, classes, limits, learned.threshold)
     report("writing the release")
     graph = build_segmentation_release(
         backbone, learned.segmenter, learned.platt, spec.width, spec.height, len(classes)
     )
-    description = described(snapshot, plan, material, metrics, graph, workshop.now) | {
+    description = described(snapshot, plan, material, metrics, graph, workshop.now) | promises
+    description |= {
         "task": SEGMENTATION,
         "classes": list(classes),
         "knows_normal": True,
         "preprocessing": spec.to_json(),
-        "thresholds": asdict(learned.thresholds),
+        "thresholds": asdict(limits),
         "calibration": {
             "method": "platt, on images of the training side that the decoder has not learned from",
             "defect": asdict(learned.platt),
@@ -212,18 +216,26 @@ def train_segmentation(
         {MODEL: graph.SerializeToString(deterministic=True)},
         load_private_key(workshop.key),
     )
-    return Outcome(release, metrics, learned.thresholds, SEGMENTATION, classes, left_out)
+    return Outcome(release, metrics, limits, SEGMENTATION, classes, left_out)
 
 
-def evaluate(learned: Learned, maps: FrozenMaps, checked: Drawn, classes: Sequence[str]) -> dict[str, Figure]:
-    """Decisions and overlap on images that were neither learned from nor calibrated with; `dice` as in `dice_of`."""
-    probabilities = learned.segmenter.probabilities(maps, checked.pictures.pixels)
-    counts = counted(probabilities, checked, len(classes), learned.threshold)
-    scores = learned.platt(scores_of(probabilities))
+def evaluate(
+    probabilities: Probabilities,
+    scores: Floats,
+    checked: Drawn,
+    classes: Sequence[str],
+    limits: Thresholds,
+    threshold: float,
+) -> dict[str, Figure]:
+    """Decisions by `limits` and overlap of masks from `threshold` on; `dice` as in `dice_of`.
+
+    All are of images that were neither learned from nor calibrated with.
+    """
+    counts = counted(probabilities, checked, len(classes), threshold)
 
     def figures(index: Index) -> dict[str, float]:
         dice = dice_of(counts[index])
-        return decision_figures(scores[index], checked.is_defect[index], learned.thresholds) | {
+        return decision_figures(scores[index], checked.is_defect[index], limits) | {
             "dice": mean_of_classes(dice),
             "dice_of_images": mean_of_classes(dice_of_images(counts[index])),
             "iou": mean_of_classes(iou_of(counts[index])),

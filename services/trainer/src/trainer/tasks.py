@@ -23,7 +23,7 @@ TASKS: Final[Mapping[str, str]] = {
 }
 """Where each is; imported when it is wanted, because jax takes seconds to import and only some tasks need it."""
 
-PROMISING: Final = frozenset({"classification", "anomaly", "auto", "detection"})
+PROMISING: Final = frozenset({"classification", "anomaly", "auto", "detection", "segmentation"})
 """Tasks that lower their thresholds for a wished guarantee."""
 
 

@@ -16,7 +16,7 @@ from andon_vision import Preprocessing, decode_image, near_duplicate_groups, pre
 from andon_vision.release_bundle import MODEL, NORMAL, load_private_key, write_bundle
 
 from trainer.adapters.features import BATCH, FeatureCache, FeatureExtractor, open_session
-from trainer.adapters.fitting import TrainingSet, fit_head
+from trainer.adapters.fitting import TrainingSet
 from trainer.adapters.release_graph import ATTRIBUTION, HeatScale, build_release, choose_scale
 from trainer.domain.calibration import Floats
 from trainer.domain.contradictions import check_labels, doubtful_labels
@@ -27,11 +27,12 @@ from trainer.domain.metrics import Figure, bootstrap, confusion, decision_figure
 from trainer.domain.snapshot import TRAIN, VALIDATION, Row, Snapshot, SnapshotError, defect_classes
 from trainer.domain.split import check_no_leak, grouped_split, independent_images, joined_groups, strata_of
 from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds, escape_costs
+from trainer.head_choice import INPUTS, Chosen, choose_head
 from trainer.ports import Extractor
 from trainer.workshop import Report, Workshop
 
 CLASSIFICATION = "classification"
-DEFAULT_INPUT = Preprocessing(224, 224)
+DEFAULT_INPUT = INPUTS[0]
 HEAT_SAMPLE = 96
 HEAD_SHARE = 0.35
 """Of the training side, kept from a backbone that learns, so that its head is calibrated on images new to it."""
@@ -178,10 +179,11 @@ def train_classification(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> 
         )
     if plan.finetune:
         workshop, training = _tuned(material, training, classes, plan, workshop)
-    extractor = workshop.extractor
-    data = _training_set(material, training, plan, extractor)
+    data = _training_set(material, training, plan.views, workshop.extractor)
     report("fitting the head")
-    head, probabilities = fit_head(data, classes)
+    chosen = _chosen(data, material, training, classes, plan, workshop)
+    head, probabilities, spec = chosen.head, chosen.probabilities, chosen.preprocessing
+    extractor = workshop.rich(spec) if chosen.is_kernel and workshop.rich else workshop.extractor
     thresholds = _thresholds(probabilities, data, plan)
     checked = extractor.features(
         [image for image, keep in zip(material.images, validation, strict=True) if keep]
@@ -191,8 +193,8 @@ def train_classification(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> 
     thresholds, promises = promised(plan, material, head.defect_probability(checked), thresholds, report)
     metrics = evaluate(head, checked, rows, groups, thresholds)
     report("writing the release")
-    model = _graph(onnx.load(str(workshop.backbone)), head, _input(plan), material, training)
-    description = _description(snapshot, plan, head, thresholds, metrics, material, model, workshop.now)
+    model = _graph(onnx.load(str(workshop.backbone)), head, spec, material, training)
+    description = _description(snapshot, plan, chosen, thresholds, metrics, material, model, workshop.now)
     description |= promises
     description["dataset"]["classes_left_out"] = left_out
     description["confusion"] = _confusion(head, checked, rows)
@@ -207,6 +209,25 @@ def train_classification(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> 
         load_private_key(workshop.key),
     )
     return Outcome(release, metrics, thresholds, description["task"], classes, left_out)
+
+
+def _chosen(
+    data: TrainingSet,
+    material: Material,
+    training: npt.NDArray[np.bool_],
+    classes: tuple[str, ...],
+    plan: Plan,
+    workshop: Workshop,
+) -> Chosen:
+    """The head that the training side alone chooses, on its input."""
+    rich = workshop.rich
+    inputs = (plan.preprocessing,) if plan.preprocessing else INPUTS
+
+    def rich_of(spec: Preprocessing) -> TrainingSet:
+        assert rich is not None
+        return _training_set(material, training, plan.views[:1], rich(spec))
+
+    return choose_head(data, rich_of if rich else None, classes, inputs, workshop.report)
 
 
 def _tuned(
@@ -244,7 +265,7 @@ def _tuned(
     extractor = FeatureExtractor(backbone, _input(plan), FeatureCache(None))
     rest = np.zeros_like(training)
     rest[index[for_head]] = True
-    return replace(workshop, backbone=backbone, extractor=extractor), rest
+    return replace(workshop, backbone=backbone, extractor=extractor, rich=None), rest
 
 
 def _input(plan: Plan) -> Preprocessing:
@@ -273,12 +294,12 @@ def learnable_classes(
 
 
 def _training_set(
-    material: Material, training: npt.NDArray[np.bool_], plan: Plan, extractor: Extractor
+    material: Material, training: npt.NDArray[np.bool_], views: Sequence[str], extractor: Extractor
 ) -> TrainingSet:
     index = np.flatnonzero(training)
     images = [material.images[i] for i in index]
     return TrainingSet(
-        np.stack([extractor.features(images, view) for view in plan.views]),
+        np.stack([extractor.features(images, view) for view in views]),
         np.array([material.rows[i].is_defect for i in index]),
         tuple(material.rows[i].classes for i in index),
         np.array([material.rows[i].weight for i in index]),
@@ -367,18 +388,22 @@ def _graph(
 def _description(
     snapshot: Snapshot,
     plan: Plan,
-    head: Head,
+    chosen: Chosen,
     thresholds: Thresholds,
     metrics: dict[str, Figure],
     material: Material,
     model: onnx.ModelProto,
     now: datetime,
 ) -> dict[str, Any]:
+    head = chosen.head
     return described(snapshot, plan, material, metrics, model, now) | {
         "task": CLASSIFICATION,
         "classes": list(head.classes),
         "knows_normal": head.defect is not None,
-        "preprocessing": _input(plan).to_json(),
+        "preprocessing": chosen.preprocessing.to_json(),
+        "head": "kernel" if chosen.is_kernel else "linear",
+        "heat_map": "first-order" if chosen.is_kernel else "exact",
+        "chosen_by": {"figure": "auroc, out of fold, training side", "tried": chosen.tried},
         "thresholds": asdict(thresholds),
         "calibration": {
             "method": "platt, out-of-fold",

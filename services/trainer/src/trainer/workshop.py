@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from andon_vision import Preprocessing
+
 from trainer.ports import Extractor, ImageReader
 
 Report = Callable[[str], None]
@@ -26,6 +28,7 @@ class Workshop:
         work: Where a long training keeps what it needs to go on after it was stopped.
         now: When the training started.
         report: Takes a line of progress.
+        rich: Makes extractors of the features that a kernel machine needs; None leaves that kind of head untried.
     """
 
     reader: ImageReader
@@ -36,3 +39,4 @@ class Workshop:
     work: Path
     now: datetime
     report: Report
+    rich: Callable[[Preprocessing], Extractor] | None = None

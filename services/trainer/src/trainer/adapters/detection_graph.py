@@ -11,20 +11,20 @@ import numpy.typing as npt
 import onnx
 from andon_vision import Preprocessing, decode_image, frame_of
 from andon_vision.regions import Region, read_regions
+from jax2onnx import to_onnx
 from onnx import TensorProto, helper
 
-from trainer.adapters.backbone import levels_of
+from trainer.adapters.backbone import OPSET, levels_of
 from trainer.adapters.detection_head import LEVELS, MOST_ROWS, Calibrations, Detector, answers_of
+from trainer.adapters.detection_turns import turned
 from trainer.adapters.features import BATCH, open_session
-from trainer.adapters.heads import Pixels, behind, exported
+from trainer.adapters.heads import Pixels, behind
 from trainer.adapters.maps import STRIDES, even_light
 from trainer.adapters.release_graph import CELL, CLASS_PROBABILITIES, DEFECT_SCORE, HEAT_MAP
 from trainer.domain.calibration import Platt
 
 BOXES: Final = "boxes"
-NMS_IOU: Final = 0.55
-FAINTEST: Final = 0.005
-"""Boxes below this score say nothing, not even in a figure over all scores."""
+NMS_IOU: Final = 0.45
 PLAIN: Final = Platt(1.0, 0.0)
 
 Outputs = Mapping[str, npt.NDArray[Any]]
@@ -47,9 +47,30 @@ def build_detection_release(
         helper.make_tensor_value_info(HEAT_MAP, TensorProto.UINT8, cells),
         helper.make_tensor_value_info(BOXES, TensorProto.FLOAT, ["batch", rows, 6]),
     ]
-    head = exported(answers_of(detector, calibrations), inputs, [item.name for item in outputs])
     taps = {f"map.{name}": name for name in LEVELS}
-    return behind(even_light(backbone), head, taps, width, height, outputs)
+    head = _exported(detector, calibrations, inputs, [item.name for item in outputs])
+    return behind(even_light(turned(backbone, detector.turns)), head, taps, width, height, outputs)
+
+
+def _exported(
+    detector: Detector,
+    calibrations: Calibrations,
+    inputs: Mapping[str, tuple[int, int, int]],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    """The head as a graph of maps of N images in each turn, N x C x h x w."""
+    model = to_onnx(
+        answers_of(detector, calibrations),
+        [(f"{len(detector.turns)}*N", *shape) for shape in inputs.values()],
+        model_name="head",
+        opset=OPSET,
+        inputs_as_nchw=list(range(len(inputs))),
+        input_names=list(inputs),
+        output_names=list(outputs),
+    )
+    if not isinstance(model, onnx.ModelProto):
+        raise TypeError(f"the exporter gave a {type(model).__name__}")
+    return model
 
 
 def ask(graph: onnx.ModelProto, pictures: Iterable[Pixels]) -> Outputs:

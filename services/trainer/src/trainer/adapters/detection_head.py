@@ -19,6 +19,7 @@ import numpy.typing as npt
 import optax
 from jax import Array
 
+from trainer.adapters.detection_turns import turns_of, upright
 from trainer.adapters.release_graph import CELL
 from trainer.domain.calibration import Platt
 from trainer.domain.detection import Level, Points, points_of
@@ -26,14 +27,17 @@ from trainer.domain.detection import Level, Points, points_of
 FINE, MIDDLE, DEEP = ("level4",), ("level7", "level10"), ("level14", "level15")
 LEVELS: Final = (*FINE, *MIDDLE, *DEEP)
 GRIDS: Final = (Level(8, 0.0, 56.0), Level(16, 40.0, 120.0), Level(32, 90.0, float("inf")))
-MOST_ROWS: Final = 100
+MOST_ROWS: Final = 300
+"""Boxes that a release answers with; a reader keeps the surest of those that overlap."""
 RARE: Final = -4.6
 """Where logits start: a point is a defect in one of a hundred cases."""
 LEAST_TARGET: Final = 0.1
 """What a point's score learns at least where a box is, however badly the box is drawn yet."""
 EASY: Final = 0.75
 """Weight of a point without a box, times its squared probability: there are many, and most are plain."""
-BOX_WEIGHT: Final = 2.0
+BOX_WEIGHT: Final = 1.0
+WEIGHTS: Final = (LEAST_TARGET, EASY, BOX_WEIGHT)
+"""All that the loss weighs by."""
 
 Maps = Mapping[str, Array]
 
@@ -57,14 +61,18 @@ class Head(nn.Module):
         classes: Defect classes.
         width: Channels of the two coarser grids.
         fine: Channels of the finest, which has the most points.
+        dropped: Share of the maps' channels that are hidden while learning, by the `dropout` key that it brings.
     """
 
     classes: int
     width: int = 128
     fine: int = 64
+    dropped: float = 0.1
 
     @nn.compact
     def __call__(self, maps: Maps) -> tuple[Array, Array]:
+        hide = nn.Dropout(self.dropped, (1, 2), deterministic=not self.has_rng("dropout"))
+        maps = {name: hide(values) for name, values in maps.items()}
         low, middle, deep = (
             jnp.concatenate([maps[name] for name in names], axis=-1) for names in (FINE, MIDDLE, DEEP)
         )
@@ -112,13 +120,24 @@ class Detector:
     def points(self) -> Points:
         return points_of(GRIDS, self.width, self.height)
 
-    def __call__(self, parameters: Any, maps: Mapping[str, Any]) -> tuple[Array, Array]:
-        """Logits (N, points, classes) and corners (N, points, 4) in pixels of the input, under some parameters."""
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """In which a release looks at its image."""
+        return turns_of(self.width, self.height)
+
+    def __call__(
+        self, parameters: Any, maps: Mapping[str, Any], noise: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Logits (N, points, classes) and corners (N, points, 4) in pixels of the input, under some parameters.
+
+        `noise` is the key by which channels are hidden while learning.
+        """
+        hidden = None if noise is None else {"dropout": noise}
         even = {
             name: (maps[name].astype(jnp.float32) - mean) / spread
             for name, (mean, spread) in self.scale.items()
         }
-        logits, away = cast(tuple[Array, Array], self.head.apply(parameters, even))
+        logits, away = cast(tuple[Array, Array], self.head.apply(parameters, even, rngs=hidden))
         at = self.points.at
         return logits, jnp.concatenate([at - away[..., :2], at + away[..., 2:]], axis=-1)
 
@@ -126,11 +145,13 @@ class Detector:
 def loss_of(detector: Detector) -> Callable[[Any, Any], Array]:
     """Classes by cross-entropy against the overlap that each point's box has reached, boxes by generalised overlap.
 
-    The batch holds the maps, `boxes` (N, boxes, 5) and `owner` (N, points), as `trainer.domain.detection` makes them.
+    The batch holds the maps, `boxes` (N, boxes, 5) and `owner` (N, points), as `trainer.domain.detection` makes them,
+    and `noise`, a number to draw from.
     """
 
     def loss(parameters: Any, batch: Any) -> Array:
-        logits, corners = detector(parameters, {name: batch[name] for name in detector.scale})
+        maps = {name: batch[name] for name in detector.scale}
+        logits, corners = detector(parameters, maps, jax.random.key(batch["noise"]))
         owner = batch["owner"].astype(jnp.int32)
         owned = owner >= 0
         own = jnp.take_along_axis(batch["boxes"], jnp.maximum(owner, 0)[..., None], axis=1)
@@ -170,7 +191,7 @@ class Calibrations:
 
 
 def answers_of(detector: Detector, calibrations: Calibrations) -> Callable[..., tuple[Array, ...]]:
-    """What a release answers, as a function of its maps in the order of `LEVELS`:
+    """What a release answers, as a function of its maps in the order of `LEVELS`, which hold N images in each turn:
 
     defect_score (N,), class_probabilities (N, classes), heat_map (N, H / 8, W / 8) of 8 bits, boxes (N, rows, 6).
     """
@@ -179,7 +200,8 @@ def answers_of(detector: Detector, calibrations: Calibrations) -> Callable[..., 
     offsets = np.array([platt.offset for platt in calibrations.classes], np.float32)
 
     def answers(*maps: Array) -> tuple[Array, ...]:
-        logits, corners = detector(detector.parameters, dict(zip(LEVELS, maps, strict=True)))
+        seen = detector(detector.parameters, dict(zip(LEVELS, maps, strict=True)))
+        logits, corners = upright(*seen, detector.turns, GRIDS, detector.width, detector.height)
         best = logits.max(axis=1)
         probabilities = jax.nn.sigmoid(best * slopes + offsets)
         if calibrations.defect is None:

@@ -16,17 +16,17 @@ import numpy.typing as npt
 import onnx
 from andon_vision import Preprocessing, decode_image, frame_of, prepare_pixels
 
-from trainer.adapters.detection_head import GRIDS, LEVELS, Detector, Head, loss_of
+from trainer.adapters.detection_head import GRIDS, LEVELS, WEIGHTS, Detector, Head, loss_of
 from trainer.adapters.heads import Chosen, FrozenMaps, Pixels, Schedule, fit, identity
 from trainer.adapters.maps import even_light
 from trainer.domain.detection import MOST_BOXES, owners, padded, points_of
 from trainer.domain.snapshot import Row
 from trainer.workshop import Report
 
-BOXES, OWNER = "boxes", "owner"
+BOXES, OWNER, NOISE = "boxes", "owner", "noise"
 VIEWS: Final = 12
 """As it is, and eleven times cropped, turned and in another light."""
-SCHEDULE: Final = Schedule(epochs=40, batch=8, rate=4e-3, decay=1e-3)
+SCHEDULE: Final = Schedule(epochs=60, batch=16, rate=4e-3, decay=1e-3)
 LEAST_VISIBLE: Final = 0.3
 """Share of a box that a crop must leave for it to count."""
 _SAMPLED: Final = 100
@@ -163,7 +163,8 @@ def learn(
     start = jax.jit(head.init)(jax.random.key(schedule.seed), blank)
     detector = Detector(head, start, scale, views.spec.width, views.spec.height)
     encoded = [pictures.encoded[at] for at in rows]
-    name = identity(encoded, repr(head), tuple(classes), schedule, views.boxes[rows].tobytes())
+    recipe = (repr(head), WEIGHTS, tuple(classes), schedule)
+    name = identity(encoded, *recipe, views.boxes[rows].tobytes())
     learned = fit(
         start,
         loss_of(detector),
@@ -171,5 +172,6 @@ def learn(
         schedule,
         checkpoint=work / f"{name}.checkpoint",
         report=report,
+        augment=lambda batch, random: {**batch, NOISE: np.array(random.integers(2**32, dtype=np.uint32))},
     )
     return replace(detector, parameters=learned)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -136,6 +137,32 @@ def side_by_side(figures: Mapping[str, Mapping[str, tuple[float, float, float]]]
         axes.set_yticks(np.arange(len(names))[::-1], names)
         axes.set(ylim=(-0.6, len(names) - 0.4))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
+        return _svg(figure)
+
+
+def effort_curve(
+    series: Mapping[str, Sequence[tuple[float, float]]], labels: Sequence[str], targets: Mapping[str, float]
+) -> str:
+    """(seconds, value) of each effort by figure, seconds on a logarithmic axis; dashed where a figure should be.
+
+    `labels` name the efforts, in the order of each series.
+    """
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(7.2, 3.8))
+        for name, colour in zip(series, cycle((BLUE, DOUBT, GOOD, BAD)), strict=False):
+            points = [(max(seconds, 0.1), value) for seconds, value in series[name]]
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, lw=1.6, ms=4, label=name)
+            if name in targets:
+                axes.axhline(targets[name], color=colour, lw=1, ls="--")
+        for label, place in zip(labels, points, strict=True):
+            axes.annotate(
+                label, place, (0, -14), textcoords="offset points", ha="center", color=INK, fontsize=8
+            )
+        axes.set(xscale="log", xlabel="seconds", ylabel="figure")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.margins(0.12, 0.15)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
         return _svg(figure)
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import onnxruntime
 from andon_vision import ImageRefused, Preprocessing, decode_image, perceptual_hash, prepare_pixels
 
+from trainer.adapters.backbone import FEATURES
+
 BATCH = 16
 VIEWS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
     "as-is": lambda picture: picture,
@@ -61,6 +63,7 @@ class FeatureExtractor:
         backbone: The ONNX file.
         preprocessing: How images become the backbone's input.
         cache: Where vectors are remembered.
+        output: Which of the backbone's outputs is read.
         threads: Threads of the runtime.
         progress: Called with the number of images finished each time a batch is.
     """
@@ -71,6 +74,7 @@ class FeatureExtractor:
         preprocessing: Preprocessing,
         cache: FeatureCache,
         *,
+        output: str = FEATURES,
         threads: int = 2,
         progress: Callable[[int], None] = lambda count: None,
     ) -> None:
@@ -78,8 +82,11 @@ class FeatureExtractor:
         self._preprocessing = preprocessing
         self._cache = cache
         self._progress = progress
+        self._output = output
         spec = json.dumps(preprocessing.to_json(), sort_keys=True).encode()
         self._salt = hashlib.sha256(backbone.read_bytes()).digest() + spec
+        if output != FEATURES:
+            self._salt += output.encode()
 
     def _key(self, sha256: bytes, view: str) -> bytes:
         return hashlib.sha256(self._salt + view.encode() + sha256).digest()
@@ -116,7 +123,7 @@ class FeatureExtractor:
                 lambda chunk: self._prepare([images[index] for index in chunk], view), chunks
             )
             for chunk, batch in zip(chunks, ready, strict=True):
-                (result,) = self._session.run(["features"], {"image": batch})
+                (result,) = self._session.run([self._output], {"image": batch})
                 rows = [row.astype("<f4").tobytes() for row in result]
                 self._cache.put(zip((keys[index] for index in chunk), rows, strict=True))
                 for index, row in zip(chunk, rows, strict=True):

@@ -118,8 +118,12 @@ def fit_head(data: TrainingSet, classes: tuple[str, ...]) -> tuple[Head, npt.NDA
         calibration = fit_platt(scores, data.is_defect, data.weights)
         probabilities = calibration(scores)
         defect = _fit_linear(data.views, labels, data.weights, strength)
-    class_head = _fit_classes(_showing(data, classes), classes) if len(classes) > 1 else None
-    return Head(classes, defect, calibration, class_head), probabilities
+    return Head(classes, defect, calibration, fit_class_head(data, classes)), probabilities
+
+
+def fit_class_head(data: TrainingSet, classes: tuple[str, ...]) -> ClassHead | None:
+    """Which of several classes it is; None where there is one. Raises `SnapshotError`."""
+    return _fit_classes(_showing(data, classes), classes) if len(classes) > 1 else None
 
 
 def _showing(data: TrainingSet, classes: tuple[str, ...]) -> TrainingSet:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 import cv2
 import numpy as np
@@ -26,9 +28,19 @@ from trainer.ports import ImageReader
 ROUNDS = 60
 """Rounds of the bootstrap of boxes: each one matches all of them anew."""
 OVERLAPS: Mapping[str, float] = {"map_50": 0.5, "map_33": 0.33}
+FAINTEST: Final = 0.005
+"""Average precision ranks all boxes, those too that are not shown; below this score they say nothing."""
 
 Drawn = Mapping[int, Labels]
 """By row, what people drew: 0 or the number of a class from 1 on; only of rows that can be counted."""
+
+
+def faint_too(bundle: ReleaseBundle) -> ReleaseBundle:
+    """The release as it also tells of boxes too faint to be shown to people."""
+    regions = bundle.description.get("regions", {})
+    if regions.get("from") != BOXES:
+        return bundle
+    return replace(bundle, description={**bundle.description, "regions": {**regions, "score_from": FAINTEST}})
 
 
 def region_figures(

@@ -1,7 +1,8 @@
 """Joins backbone, head, calibration and heat map into the one ONNX graph of a release.
 
-The heat map is exact, not a guess: the head is linear in the mean and in the spread of each channel, so its score is
-a mean over image positions, and each position's share can be drawn.
+The heat map of a linear head is exact, not a guess: the head is linear in the mean and in the spread of each channel,
+so its score is a mean over image positions, and each position's share can be drawn. `kernel_graph.py` tells of the
+other kind.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from trainer.adapters.backbone import FEATURES, GraphWriter, Level, levels_of
+from trainer.adapters.kernel_graph import add_kernel, add_shares
+from trainer.adapters.maxima import with_maxima
 from trainer.domain.calibration import Platt
-from trainer.domain.head import Head, Linear
+from trainer.domain.head import Head, Kernel, Linear
 
 DEFECT_SCORE, CLASS_PROBABILITIES, HEAT_MAP = "defect_score", "class_probabilities", "heat_map"
 ATTRIBUTION = "attribution"
@@ -39,12 +42,11 @@ def build_release(
     With `raw` the attributions themselves come out beside (float), to choose the heat map's scale.
     """
     model = onnx.ModelProto()
-    model.CopyFrom(backbone)
-    levels = levels_of(model)
+    model.CopyFrom(with_maxima(backbone) if isinstance(head.defect, Kernel) else backbone)
     graph = GraphWriter({})
     score = _defect_score(graph, head)
     probabilities = _class_probabilities(graph, head, score)
-    attribution = _attribution(graph, levels, head, width // CELL, height // CELL)
+    attribution = _attribution(graph, model, head, width // CELL, height // CELL)
     add_heat_map(graph, attribution, scale)
     model.graph.node.extend(graph.nodes)
     model.graph.initializer.extend(graph.initializers)
@@ -92,7 +94,8 @@ def _defect_score(graph: GraphWriter, head: Head) -> str:
         size = graph.node("Shape", ["image"], "batch.shape", start=0, end=1)
         one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
         return graph.node("ConstantOfShape", [size], DEFECT_SCORE, value=one)
-    raw = _scores(graph, head.defect, "defect")
+    defect = head.defect
+    raw = add_kernel(graph, defect) if isinstance(defect, Kernel) else _scores(graph, defect, "defect")
     probability = graph.node(
         "Sigmoid", [_calibrated(graph, raw, (head.calibration,), "defect")], "defect.probability"
     )
@@ -115,12 +118,26 @@ def _class_probabilities(graph: GraphWriter, head: Head, score: str) -> str:
     return graph.node("Mul", [given_defect, column], CLASS_PROBABILITIES)
 
 
-def _attribution(
-    graph: GraphWriter, levels: list[tuple[Level, int]], head: Head, width: int, height: int
-) -> str:
+def _attribution(graph: GraphWriter, model: onnx.ModelProto, head: Head, width: int, height: int) -> str:
     """Each position's share of the defect score, or of the most likely class's score where nothing was good."""
-    linear = head.defect if head.defect is not None else _required(head).linear
     size = graph.constant("cells", np.array([height, width], np.int64))
+    if isinstance(head.defect, Kernel):
+        parts = add_shares(graph, model, head.defect, size)
+    else:
+        linear = head.defect if head.defect is not None else _required(head).linear
+        parts = _linear_shares(graph, levels_of(model), linear, size)
+    total = graph.node("Sum", parts, "attribution.columns") if len(parts) > 1 else parts[0]
+    if head.defect is None:
+        total = _most_likely(graph, total, len(head.classes))
+    return graph.node(
+        "Squeeze", [total, graph.constant("axis.columns", np.array([1], np.int64))], ATTRIBUTION
+    )
+
+
+def _linear_shares(
+    graph: GraphWriter, levels: list[tuple[Level, int]], linear: Linear, size: str
+) -> list[str]:
+    """N x columns x H/8 x W/8, one for each mean and each spread, all to be summed."""
     parts: list[str] = []
     at = 0
     for level, channels in levels:
@@ -130,12 +147,7 @@ def _attribution(
             weights = linear.weights[:, at : at + channels]
             at += channels
             parts.append(_level_share(graph, level, tensor, weights, size))
-    total = graph.node("Sum", parts, "attribution.columns") if len(parts) > 1 else parts[0]
-    if head.defect is None:
-        total = _most_likely(graph, total, len(head.classes))
-    return graph.node(
-        "Squeeze", [total, graph.constant("axis.columns", np.array([1], np.int64))], ATTRIBUTION
-    )
+    return parts
 
 
 def _required(head: Head) -> Any:

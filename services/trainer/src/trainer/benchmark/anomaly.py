@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from trainer.adapters.maps import even_light
 from trainer.anomaly import Found, Grid, Maps, Parts, calibrate, choose, fit_anomaly
 from trainer.benchmark import loading
 from trainer.benchmark.classification import labels_of, truth_of
-from trainer.benchmark.table import Answers, Bench, Material, TableRow
+from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
 from trainer.domain import anomaly as positions
 from trainer.domain import calibration, localisation
 from trainer.domain.anomaly import Array, joined, top_mean
@@ -49,14 +50,16 @@ def anomaly_row(
     targets: Mapping[str, float],
     published: str,
     limits: str,
+    headline: tuple[str, ...] = ("auroc", "auprc", "pixel_auroc", "aupro"),
     compares_naive: bool = False,
+    efforts: Mapping[str, Grid] | None = None,
 ) -> TableRow:
-    """A row that measures the task on one data set, its choice made anew in each fold."""
+    """A row that measures the task on one data set, its choice made anew in each fold; `efforts` are other grids."""
     return TableRow(
         name=name,
         title=title,
         targets=targets,
-        headline=("auroc", "auprc", "pixel_auroc", "aupro"),
+        headline=headline,
         published=published,
         limits=limits,
         load=lambda bench: loading.load(bench, dataset, bench.extractor(grid.inputs[0])),
@@ -78,6 +81,7 @@ def anomaly_row(
             backbone,
         ),
         compares_naive=compares_naive,
+        efforts=[Effort(label, partial(answers, grid=other)) for label, other in (efforts or {}).items()],
     )
 
 

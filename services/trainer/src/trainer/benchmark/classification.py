@@ -12,13 +12,26 @@ import numpy.typing as npt
 from andon_vision import Preprocessing
 from andon_vision.release_bundle import NORMAL
 
-from trainer.adapters import backbone, features, fitting, kernel_fitting, rich_backbone, scoring
+from trainer import head_choice
+from trainer.adapters import (
+    backbone,
+    features,
+    fitting,
+    kernel_fitting,
+    kernel_head,
+    maxima,
+    rich_backbone,
+    scoring,
+)
 from trainer.adapters import evaluation_sections as sections
+from trainer.adapters.backbone import write_backbone
 from trainer.adapters.evaluation_page import Section
-from trainer.adapters.fitting import TrainingSet, fit_head
+from trainer.adapters.features import FeatureCache, FeatureExtractor
+from trainer.adapters.fitting import TrainingSet
 from trainer.adapters.images import brightness_of
+from trainer.adapters.maxima import RICH, write_with_maxima
 from trainer.benchmark import loading
-from trainer.benchmark.table import Answers, Bench, Material, TableRow
+from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
 from trainer.domain import calibration, head
 from trainer.domain.calibration import Floats, Platt, expected_calibration_error
 from trainer.domain.evaluation import Index, confused_pairs
@@ -26,6 +39,8 @@ from trainer.domain.judging import Judged, class_rates, compared, good_rates
 from trainer.domain.metrics import confusion
 from trainer.domain.snapshot import Row, defect_classes
 from trainer.domain.thresholds import Thresholds
+from trainer.head_choice import INPUTS, choose_head
+from trainer.ports import Extractor
 
 UNSCALED = Platt(1.0, 0.0)
 BY_CLASS = (
@@ -54,34 +69,68 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True)
-class LinearHead:
-    """The method of `trainer train`: a linear head on the release's features."""
+class ReleasedHead:
+    """The method of `trainer train`: a linear head, or a kernel machine where `choose_head` takes one.
 
-    preprocessing: Preprocessing
+    `kernels` false leaves the linear head alone.
+    """
+
+    inputs: tuple[Preprocessing, ...] = INPUTS
     views: tuple[str, ...] = ("as-is", "turned")
-    modules: ClassVar[tuple[ModuleType, ...]] = (backbone, features, fitting, head, calibration)
+    kernels: bool = True
+    modules: ClassVar[tuple[ModuleType, ...]] = (
+        backbone,
+        features,
+        fitting,
+        head,
+        calibration,
+        maxima,
+        kernel_head,
+        head_choice,
+    )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.inputs[0]
 
     def __str__(self) -> str:
-        side = self.preprocessing
-        return f"linear head on frozen features, {side.width}x{side.height}, views {', '.join(self.views)}"
+        sides = ", ".join(f"{side.width}x{side.height}" for side in self.inputs)
+        kind = "linear head or kernel machine" if self.kernels else "linear head"
+        return f"{kind} on frozen features, {sides}, views {', '.join(self.views)}"
 
     def answers(self, bench: Bench, material: Material, train: Index, test: Index) -> Answers:
         extractor = bench.extractor(self.preprocessing)
         learned = [material.images[at] for at in train]
         rows = [material.rows[at] for at in train]
-        data = TrainingSet(
-            np.stack([extractor.features(learned, view) for view in self.views]),
-            np.array([row.is_defect for row in rows]),
-            tuple(row.classes for row in rows),
-            np.array([row.weight for row in rows]),
-            [material.groups[at] for at in train],
-        )
+
+        def data(of: Extractor, views: tuple[str, ...]) -> TrainingSet:
+            return TrainingSet(
+                np.stack([of.features(learned, view) for view in views]),
+                np.array([row.is_defect for row in rows]),
+                tuple(row.classes for row in rows),
+                np.array([row.weight for row in rows]),
+                [material.groups[at] for at in train],
+            )
+
+        def rich_of(spec: Preprocessing) -> TrainingSet:
+            return data(_rich(bench, spec), self.views[:1])
+
         classes = defect_classes(material.rows)
-        fitted, _ = fit_head(data, classes)
-        asked = extractor.features([material.images[at] for at in test])
+        chosen = choose_head(
+            data(extractor, self.views), rich_of if self.kernels else None, classes, self.inputs, bench.report
+        )
+        fitted = chosen.head
+        reader = _rich(bench, chosen.preprocessing) if chosen.is_kernel else extractor
+        asked = reader.features([material.images[at] for at in test])
         raw = UNSCALED(fitted.defect(asked)[:, 0]) if fitted.defect is not None else np.ones(len(test))
         given = fitted.classes_head(asked) if fitted.classes_head is not None else np.ones((len(test), 1))
         return {RAW: raw, DEFECT: fitted.defect_probability(asked), CLASSES: given}
+
+
+def _rich(bench: Bench, spec: Preprocessing) -> FeatureExtractor:
+    """Features with maxima, of the release's backbone."""
+    wider = write_with_maxima(write_backbone(bench.work), bench.work)
+    return FeatureExtractor(wider, spec, FeatureCache(bench.work / "features.sqlite"), output=RICH)
 
 
 @dataclass(frozen=True)
@@ -138,8 +187,9 @@ def classification_row(
     published: str,
     limits: str,
     compares_naive: bool = False,
+    efforts: Mapping[str, Method] | None = None,
 ) -> TableRow:
-    """A row that measures a method on one data set."""
+    """A row that measures a method on one data set; `efforts` are cheaper or dearer ones by their labels."""
     return TableRow(
         name=name,
         title=title,
@@ -155,6 +205,7 @@ def classification_row(
         recipe=str(method),
         modules=method.modules,
         compares_naive=compares_naive,
+        efforts=[Effort(label, other.answers) for label, other in (efforts or {}).items()],
     )
 
 

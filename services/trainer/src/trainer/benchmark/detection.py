@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import cv2
@@ -18,12 +20,12 @@ from trainer.adapters import (
     detection_graph,
     detection_head,
     detection_learning,
+    detection_turns,
     heads,
     maps,
 )
 from trainer.adapters.box_metrics import Boxes, average_precision
 from trainer.adapters.detection_graph import (
-    FAINTEST,
     ask,
     build_detection_release,
     read_from,
@@ -32,9 +34,11 @@ from trainer.adapters.detection_graph import (
 )
 from trainer.adapters.detection_learning import SCHEDULE, Views, learn, pictures_of
 from trainer.adapters.evaluation_page import Picture, Section, Table, thumbnail
+from trainer.adapters.heads import Schedule
+from trainer.adapters.region_scoring import FAINTEST
 from trainer.benchmark import loading
 from trainer.benchmark.classification import labels_of
-from trainer.benchmark.table import Answers, Bench, Material, TableRow
+from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
 from trainer.detection import INPUT
 from trainer.domain import detection as geometry
 from trainer.domain.evaluation import Index
@@ -42,6 +46,8 @@ from trainer.domain.snapshot import Row, defect_classes
 
 # Answers: found boxes as x1, y1, x2, y2, score, class in pixels of the image, the surest first, and how many there are.
 FOUND, COUNT = "found", "count"
+FEWER: Final = (5, 15, 30)
+"""Rounds of the efforts that show what learning longer brings."""
 EXAMPLES: Final = 24
 SIDE: Final = 200
 LABELLED, CALLED = (15, 157, 118), (214, 69, 69)
@@ -70,7 +76,7 @@ def detection_row(
         fit_and_score=answers,
         figures=figures_of,
         sections=sections_of,
-        recipe=f"anchor-free head on frozen levels of lite0, {INPUT}, {SCHEDULE}",
+        recipe=f"anchor-free head on frozen levels of lite0, {INPUT}, {SCHEDULE}, asked in four turns",
         modules=(
             backbone,
             maps,
@@ -78,20 +84,27 @@ def detection_row(
             detection_head,
             detection_learning,
             detection_graph,
+            detection_turns,
             box_metrics,
             geometry,
         ),
         rounds=60,
+        efforts=[
+            Effort(f"{epochs} rounds", partial(answers, schedule=replace(SCHEDULE, epochs=epochs)))
+            for epochs in FEWER
+        ],
     )
 
 
-def answers(bench: Bench, material: Material, train: Index, test: Index) -> Answers:
+def answers(
+    bench: Bench, material: Material, train: Index, test: Index, schedule: Schedule = SCHEDULE
+) -> Answers:
     """Boxes for the rows `test` by a detector that the rows `train` taught, read as a release's are, faint ones too."""
     classes = defect_classes(material.rows)
     model = onnx.load(str(backbone.write_backbone(bench.work)))
     pictures = pictures_of(material.rows, material.images, classes, INPUT)
     views = Views(pictures, model, bench.work / "maps", bench.report)
-    detector = learn(pictures, views, train, classes, bench.work / "checkpoints", bench.report, SCHEDULE)
+    detector = learn(pictures, views, train, classes, bench.work / "checkpoints", bench.report, schedule)
     graph = build_detection_release(model, detector, uncalibrated(classes))
     outputs = ask(graph, (pictures.pixels(int(at)) for at in test))
     found = np.zeros((len(test), MOST_REGIONS, 6), np.float32)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from trainer.benchmark.table import Answers, Bench, Material, Measured, TableRow, placed
+from trainer.benchmark.table import Answers, Bench, Effort, Material, Measured, Spent, TableRow, placed
 from trainer.domain.evaluation import Index, leak_of, naive_folds, near_pairs
 from trainer.domain.metrics import Figure, bootstrap
 from trainer.domain.split import check_no_leak, folds
 
 FOLDS = 5
+OWN = "the row itself"
 SECONDS = "seconds"  # kept beside a fold's answers: how long they took
 
 
@@ -33,6 +35,7 @@ def measure(row: TableRow, bench: Bench) -> Measured:
         leaking, _ = cross_validate(row, bench, material, naive, "naive")
         torn, _ = _figures(row, material, leaking, naive)
     sections = row.sections(material, answers)
+    curve = _curve(row, bench, material, grouped) if row.efforts else []
     return Measured(
         row,
         figures,
@@ -44,7 +47,33 @@ def measure(row: TableRow, bench: Bench) -> Measured:
         leak_of(pairs, naive),
         torn,
         sections,
+        curve,
     )
+
+
+def _curve(row: TableRow, bench: Bench, material: Material, fold: Sequence[int]) -> list[Spent]:
+    """Each effort and the row's own method, asked about the first grouped fold; the cheapest first."""
+    train, test = np.flatnonzero(np.array(fold) != 0), np.flatnonzero(np.array(fold) == 0)
+    own = f"grouped fold 1 of {FOLDS}"
+    found = []
+    for effort in (*row.efforts, Effort(OWN, row.fit_and_score)):
+        variant, what = row, own
+        if effort.label != OWN:
+            recipe = f"{row.recipe}; {effort.label}"
+            variant = replace(row, recipe=recipe, fit_and_score=effort.fit_and_score)
+            what = f"{effort.label}, {own}"
+        answers, seconds = _fold_answers(variant, bench, material, train, test, what)
+        figures = row.figures(material, _spread(answers, test, len(material.rows)), test)
+        found.append(Spent(effort.label, seconds, figures))
+    return sorted(found, key=lambda spent: spent.seconds)
+
+
+def _spread(answers: Answers, index: Index, size: int) -> Answers:
+    """Answers to some images at those images' places; nobody asks about the others, which are zero."""
+    whole = {name: np.zeros((size, *values.shape[1:]), values.dtype) for name, values in answers.items()}
+    for name, values in answers.items():
+        whole[name][index] = values
+    return whole
 
 
 def _figures(

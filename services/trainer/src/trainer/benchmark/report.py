@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.adapters.evaluation_charts import side_by_side
+from trainer.adapters.evaluation_charts import effort_curve, side_by_side
 from trainer.adapters.evaluation_page import Chapter, Section, Table, render
 from trainer.benchmark.table import Measured
 from trainer.domain.metrics import Figure
@@ -67,6 +67,14 @@ def to_json(item: Measured, command: str) -> dict[str, Any]:
         "naive": {name: figure.to_json() for name, figure in item.naive.items()},
         "command": command,
         "seconds": round(item.seconds, 1),
+        "curve": [
+            {
+                "label": spent.label,
+                "seconds": round(spent.seconds, 1),
+                "figures": {name: round(spent.figures.get(name, float("nan")), 6) for name in item.shown},
+            }
+            for spent in item.curve
+        ],
         "limits": item.row.limits,
     }
 
@@ -117,7 +125,9 @@ def _chapter(item: Measured) -> Chapter:
         ("limits", item.row.limits or "none known"),
         ("seconds", f"{item.seconds:.0f} for the grouped folds, with those features that were not known yet"),
     ]
-    return Chapter(item.row.name, item.row.title, facts, [_figures(item), _leakage(item), *item.sections])
+    curve = [_curve(item)] if item.curve else []
+    sections = [_figures(item), *curve, _leakage(item), *item.sections]
+    return Chapter(item.row.name, item.row.title, facts, sections)
 
 
 def _figures(item: Measured) -> Section:
@@ -133,6 +143,30 @@ def _figures(item: Measured) -> Section:
     ]
     head = ("figure", "reached", "95 %", "target", *(f"fold {n + 1}" for n in range(len(item.folds))))
     return Section("Figures", tables=(Table([head, *rows]),))
+
+
+def _curve(item: Measured) -> Section:
+    """Figures of the first grouped fold against the seconds that they cost."""
+    lines = [
+        (
+            spent.label,
+            f"{spent.seconds:.0f}",
+            *(f"{spent.figures.get(name, float('nan')):.4f}" for name in item.shown),
+        )
+        for spent in item.curve
+    ]
+    series = {
+        name: [(spent.seconds, spent.figures.get(name, float("nan"))) for spent in item.curve]
+        for name in item.shown
+    }
+    labels = [spent.label for spent in item.curve]
+    return Section(
+        "Quality against compute",
+        "The first grouped fold alone, learned from the other four with less and with more effort. Seconds are those "
+        "of the machine that made the report; what was kept from before (features, finished rounds) costs none.",
+        charts=(effort_curve(series, labels, item.row.targets),),
+        tables=(Table([("effort", "seconds", *item.shown), *lines]),),
+    )
 
 
 def _leakage(item: Measured) -> Section:

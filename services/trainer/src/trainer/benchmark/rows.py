@@ -7,14 +7,20 @@ from andon_vision import Preprocessing
 from trainer.adapters.backbone import LITE2_MODULE, WEIGHTS_MODULE
 from trainer.anomaly import QUICK_METHODS, Grid
 from trainer.benchmark.anomaly import anomaly_row
-from trainer.benchmark.classification import KernelMachine, LinearHead, classification_row
+from trainer.benchmark.classification import KernelMachine, ReleasedHead, classification_row
 from trainer.benchmark.detection import detection_row
 from trainer.benchmark.segmentation import Decoding, segmentation_row
 from trainer.benchmark.table import TableRow
 from trainer.benchmark.template import template_row
 
 NATIVE = Preprocessing(300, 300)  # what the cells' pictures are
-RELEASED = LinearHead(Preprocessing(224, 224))
+RELEASED = ReleasedHead()
+
+
+def _quick(side: int) -> Grid:
+    """Gaussians on one square input."""
+    return Grid((Preprocessing(side, side),), QUICK_METHODS)
+
 
 ROWS: tuple[TableRow, ...] = (
     classification_row(
@@ -41,9 +47,14 @@ ROWS: tuple[TableRow, ...] = (
         headline=(),
         published="as above",
         limits=(
-            "One small backbone at 224x224, one view, and a head that is linear in means over positions, so that its "
-            "heat map is exact. Maxima beside the means add 0.004 AUROC, within the noise of the folds."
+            "One small backbone and one look at each cell: a second backbone and a second view add 0.004 AUROC for "
+            "four times the network. Then labels, as above. Input and kind of head are chosen inside each training "
+            "part; which layers and maxima a kernel machine sees was chosen while looking at these folds."
         ),
+        efforts={
+            "linear head alone, 224x224": ReleasedHead(kernels=False),
+            "224x224 alone": ReleasedHead(RELEASED.inputs[:1]),
+        },
     ),
     classification_row(
         "neu-classification",
@@ -73,10 +84,11 @@ ROWS: tuple[TableRow, ...] = (
         targets={"map_50": 0.70},
         published="YOLO-class detectors, fine-tuned whole on a GPU: 0.75 to 0.83",
         limits=(
-            "Compute first: in a trial of 20 rounds one unseen fold had 0.54 after 8, 0.58 after 12 and 0.61 after 20, "
-            "and the head's own training images no more than 0.69. Then labels: at an overlap of 0.3 that fold had "
-            "0.75, for boxes of crazing and rolled-in scale are drawn loosely (AP at one half 0.25 and 0.47). And a "
-            "frozen backbone that knows photographs, not steel."
+            "How boxes are drawn: at an overlap of 0.3 an unseen fold has over 0.8, for crazing and rolled-in scale "
+            "are drawn loosely (AP at one half about 0.3 and 0.5). Then few images and a frozen backbone that knows "
+            "photographs, not steel: one look had 0.79 on what it learned from and 0.60 on what it did not. Looking "
+            "in four turns brings 0.07 and costs four times the network. Rounds, turns and the overlap from which two "
+            "boxes are one were chosen on the second of these folds."
         ),
     ),
     segmentation_row(
@@ -86,17 +98,24 @@ ROWS: tuple[TableRow, ...] = (
         Decoding(),
         targets={"dice": 0.70},
         published="MCUE (Huang et al. 2020), the set's own paper: IoU by class, images split at random",
-        limits="Few independent tiles of a class, and a backbone that knows photographs and stays frozen.",
+        limits=(
+            "Few independent tiles of a class (fray has 20 images), uneven surfaces called where there are none, and "
+            "cracks three pixels wide: annotated masks themselves, drawn by the release's cells of four pixels, have a "
+            "Dice of 0.67 there. A backbone that knows photographs and stays frozen. Rounds, batch and decoder were "
+            "chosen with these folds in sight."
+        ),
+        efforts={f"{rounds} rounds": Decoding().with_rounds(rounds) for rounds in (5, 10)},
     ),
     segmentation_row(
         "magnetic-tile-segmentation-synthetic",
-        "Magnetic tiles: the same, learned from synthetic rare defects too",
+        "Magnetic tiles: the same for half the rounds, learned from synthetic rare defects too",
         "magnetic_tile",
-        Decoding(synthetic_share=1.0),
+        Decoding(synthetic_share=1.0).with_rounds(10),
         targets={},
         headline=("dice", "dice fray", "dice crack"),
         published="as above",
-        limits="As above; a synthetic defect shows nothing that the few real ones do not.",
+        limits="As above; what is blended comes from the few real defects.",
+        efforts={"as many rounds without synthetic pictures": Decoding().with_rounds(10)},
     ),
     anomaly_row(
         "magnetic-tile-anomaly",
@@ -116,6 +135,20 @@ ROWS: tuple[TableRow, ...] = (
             "ranked far behind and takes most of the time."
         ),
         compares_naive=True,
+        efforts={"128x128": _quick(128), "256x256 alone": _quick(256)},
+    ),
+    anomaly_row(
+        "elpv-anomaly",
+        "ELPV solar cells: defective or not, learned from good cells alone",
+        "elpv",
+        _quick(256),
+        targets={},
+        headline=("auroc", "auprc"),
+        published="none for good cells alone",
+        limits=(
+            "Many defects are faint, cells come in two kinds, and the experts called a part of the good ones doubtful. "
+            "One input, because its maps take minutes."
+        ),
     ),
     template_row(
         "deeppcb-template",

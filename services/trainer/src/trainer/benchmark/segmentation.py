@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,7 @@ from trainer.adapters.segmentation_learning import SCHEDULE, Views, scores_of
 from trainer.adapters.segmentation_pictures import draw
 from trainer.benchmark import loading
 from trainer.benchmark.classification import labels_of, truth_of
-from trainer.benchmark.table import Answers, Bench, Material, TableRow
+from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
 from trainer.domain import crack_errors
 from trainer.domain.calibration import Platt
 from trainer.domain.crack_errors import COLUMNS, Crack, crack_figures
@@ -79,6 +79,10 @@ class Decoding:
     preprocessing: Preprocessing = INPUT
     synthetic_share: float = 0.0
     schedule: Schedule = SCHEDULE
+
+    def with_rounds(self, rounds: int) -> Decoding:
+        """The same, learning for so many rounds."""
+        return replace(self, schedule=replace(self.schedule, epochs=rounds))
 
     def __str__(self) -> str:
         side, plan = self.preprocessing, self.schedule
@@ -130,8 +134,9 @@ def segmentation_row(
     headline: tuple[str, ...] = (),
     published: str,
     limits: str,
+    efforts: Mapping[str, Decoding],
 ) -> TableRow:
-    """A row that measures the method on one data set with masks."""
+    """A row that measures the method on one data set with masks, and variants of it by their labels (see `Effort`)."""
     return TableRow(
         name=name,
         title=title,
@@ -146,6 +151,7 @@ def segmentation_row(
         sections=sections_of,
         recipe=str(method),
         modules=MODULES,
+        efforts=[Effort(label, variant.answers) for label, variant in efforts.items()],
     )
 
 

@@ -68,6 +68,21 @@ class Material:
     near_duplicate_bits: int
 
 
+FitAndScore = Callable[[Bench, Material, Index, Index], Answers]
+"""Learns from the first rows (indices) and answers for the second, which it must not look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """A cheaper or dearer variant of a row's method, such as one with fewer rounds: what would more compute bring?
+
+    `label` tells it from the row's other efforts; another label means other answers.
+    """
+
+    label: str
+    fit_and_score: FitAndScore
+
+
 @dataclass(frozen=True, slots=True)
 class TableRow:
     """One line: a data set, a method, and figures that were promised.
@@ -81,13 +96,14 @@ class TableRow:
         limits: What keeps the row from more, as far as it is known.
         load: The data. Raises `DataMissing`.
         labels: A number for each image; folds keep some of each on either side.
-        fit_and_score: Learns from the first rows (indices) and answers for the second, which it must not look at.
+        fit_and_score: The method.
         figures: Figures of the answers to these rows (indices into the data); nan where they say nothing.
         sections: What the report shows beside the figures.
         recipe: Says in words what the method does; other words mean other answers.
         modules: The code that the answers depend on; a change there measures finished folds again.
         compares_naive: Whether to measure as well with folds that tear near-duplicates apart, to show the leak.
         rounds: Rounds of the grouped bootstrap.
+        efforts: Variants that are measured on the first grouped fold, beside the method itself.
     """
 
     name: str
@@ -98,20 +114,31 @@ class TableRow:
     limits: str
     load: Callable[[Bench], Material]
     labels: Callable[[Material], Sequence[int]]
-    fit_and_score: Callable[[Bench, Material, Index, Index], Answers]
+    fit_and_score: FitAndScore
     figures: Callable[[Material, Answers, Index], dict[str, float]]
     sections: Callable[[Material, Answers], list[Section]]
     recipe: str
     modules: tuple[ModuleType, ...]
     compares_naive: bool = False
     rounds: int = 200
+    efforts: Sequence[Effort] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one effort (`label`) reached on the first grouped fold, and the seconds that it took there."""
+
+    label: str
+    seconds: float
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One row as measured: figures over all out-of-fold answers with intervals, and each fold's own.
 
-    `seconds` is what the grouped folds took when they were computed, features included.
+    `seconds` is what the grouped folds took when they were computed, features included. `curve` holds the row's
+    efforts and its own method, the cheapest first; it is empty for a row without efforts.
     """
 
     row: TableRow
@@ -124,6 +151,7 @@ class Measured:
     naive_leak: Leak
     naive: Mapping[str, Figure] = field(default_factory=dict)
     sections: Sequence[Section] = ()
+    curve: Sequence[Spent] = ()
 
     @property
     def is_met(self) -> bool | None:

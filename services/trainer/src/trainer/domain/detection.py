@@ -68,6 +68,20 @@ def points_of(levels: Sequence[Level], width: int, height: int) -> Points:
     return Points(at, stride, low, high)
 
 
+def turned_points(levels: Sequence[Level], width: int, height: int, turn: int) -> npt.NDArray[np.int_]:
+    """For each point of an upright input its row among the points of the input after `turn` counter-clockwise quarters.
+
+    An odd turn needs a square input.
+    """
+    found, start = [], 0
+    for level in levels:
+        rows, columns = height // level.stride, width // level.stride
+        own = start + np.arange(rows * columns).reshape(rows, columns)
+        found.append(np.rot90(own, -turn).ravel())
+        start += rows * columns
+    return np.concatenate(found)
+
+
 def padded(boxes: Floats) -> npt.NDArray[np.float32]:
     """Rows x1, y1, x2, y2, class as `MOST_BOXES` rows; where there are more, the largest stay."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,9 +1,9 @@
-"""The trained part of a release: linear weights on frozen features, with their calibration."""
+"""The trained part of a release: linear weights or a kernel machine on frozen features, with their calibration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +11,54 @@ import numpy.typing as npt
 from trainer.domain.calibration import Platt
 
 Matrix = npt.NDArray[np.float32]
+LIMIT: Final = 5.0
+"""Spreads beyond which a feature says no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """scores = features @ weights.T + bias; `weights` is (columns, features)."""
+    """scores = features @ weights.T + bias; `weights` is (columns, features), and features behind those say nothing."""
 
     weights: Matrix
     bias: Matrix
 
     def __call__(self, features: Matrix) -> npt.NDArray[np.float64]:
-        return np.asarray(features @ self.weights.T + self.bias, dtype=np.float64)
+        known = features[:, : self.weights.shape[1]]
+        return np.asarray(known @ self.weights.T + self.bias, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A machine with a Gaussian kernel: scores = exp(-width * d) @ weights + bias.
+
+    d is the mean squared difference to each of `support` (vectors, features) in standardised features: (features -
+    mean) * scale, clipped to +-`LIMIT`. `weights` is (1, vectors), `bias` (1).
+    """
+
+    mean: Matrix
+    scale: Matrix
+    support: Matrix
+    width: float
+    weights: Matrix
+    bias: Matrix
+
+    def __call__(self, features: Matrix) -> npt.NDArray[np.float64]:
+        """(rows, 1)"""
+        asked = standardised(features, self.mean, self.scale)
+        near = np.exp(-self.width * mean_squared_differences(asked, self.support))
+        return np.asarray(near @ self.weights.T + self.bias, dtype=np.float64)
+
+
+def standardised(features: Matrix, mean: Matrix, scale: Matrix) -> Matrix:
+    """A maximum behind a ReLU6 is often 0 or 6 nearly everywhere: unclipped, the one image where it is not would be
+    far from all."""
+    return np.asarray(np.clip((features - mean) * scale, -LIMIT, LIMIT), np.float32)
+
+
+def mean_squared_differences(left: Matrix, right: Matrix) -> Matrix:
+    """(rows of left, rows of right)"""
+    squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
+    return np.asarray(np.maximum(squared, 0) / np.float32(left.shape[1]), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +92,7 @@ class Head:
     """
 
     classes: tuple[str, ...]
-    defect: Linear | None
+    defect: Linear | Kernel | None
     calibration: Platt | None
     classes_head: ClassHead | None
 
