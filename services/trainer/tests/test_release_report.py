@@ -223,6 +223,12 @@ def test_a_card_needs_no_more_than_every_bundle_has() -> None:
     assert "better of several" in text and "anomaly 0.800" in text
 
 
+@pytest.mark.parametrize(("kind", "told"), [("first-order", True), ("exact", False)])
+def test_the_card_says_where_a_heat_map_is_not_exact(made: Made, kind: str, told: bool) -> None:
+    description = json.loads((made.folder / "bundle.json").read_text()) | {"heat_map": kind}
+    assert ("The heat map is of first order" in card_html(description)) is told
+
+
 def test_the_command_writes_both_and_refuses_what_has_no_holdout(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
