@@ -1,4 +1,7 @@
-"""A station changes over to another kind of model: its regions travel from Triton into the evidence of dispositions."""
+"""A station changes over to another kind of model: its regions travel from Triton into the evidence of dispositions.
+
+Last in this folder: the books of the others count every part of the plant, and these parts are not in its plan.
+"""
 
 from __future__ import annotations
 
