@@ -19,6 +19,7 @@ from dataset_registry.ports_audit import Trail
 from dataset_registry.ports_datasets import Answers, Datasets, EvaluationBatches
 from dataset_registry.ports_imports import Imports
 from dataset_registry.ports_labeling import Labeling, LabelingViews
+from dataset_registry.ports_readiness import ReadinessFigures
 from dataset_registry.ports_taxonomy import Standards, Taxonomies
 
 Row = dict[str, Any]
@@ -244,6 +245,9 @@ class Session(Protocol):
 
     @property
     def answers(self) -> Answers: ...
+
+    @property
+    def readiness(self) -> ReadinessFigures: ...
 
     def emit(self, events: Sequence[Event[Any]]) -> None: ...
 

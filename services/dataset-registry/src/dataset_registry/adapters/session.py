@@ -18,6 +18,7 @@ from dataset_registry.adapters.evaluation_batches_store import EvaluationBatches
 from dataset_registry.adapters.imports_store import ImportsStore
 from dataset_registry.adapters.labeling_store import LabelingStore
 from dataset_registry.adapters.labeling_views import PostgresLabelingViews
+from dataset_registry.adapters.readiness_store import ReadinessStore
 from dataset_registry.adapters.standards_store import StandardsStore
 from dataset_registry.adapters.store import Store
 from dataset_registry.adapters.taxonomy_store import TaxonomyStore
@@ -42,6 +43,7 @@ class PostgresSession:
         self.datasets = DatasetsStore(tx.connection)
         self.evaluations = EvaluationBatchesStore(tx.connection)
         self.answers = AnswersStore(tx.connection)
+        self.readiness = ReadinessStore(tx.connection)
         self._tx = tx
 
     def emit(self, events: Sequence[Event[Any]]) -> None:

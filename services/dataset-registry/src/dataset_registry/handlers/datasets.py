@@ -212,7 +212,7 @@ def leaks(
     if not any(placed.values()):
         raise conflict("not-divided", "This version is not divided; send the parts that you mean by id.")
     known = [
-        (sample(_completed(version[id_], described.get(id_))), part)
+        (sample(completed(version[id_], described.get(id_))), part)
         for id_, part in placed.items()
         if part in PARTS
     ]
@@ -229,7 +229,8 @@ def refuse_reading(purpose: str) -> None:
         )
 
 
-def _completed(item: Mapping[str, Any], known: Row | None) -> Mapping[str, Any]:
+def completed(item: Mapping[str, Any], known: Row | None) -> Mapping[str, Any]:
+    """An item with what is known of its image, where its format does not say it."""
     if "captured_at" in item or known is None:
         return item
     bits, at = known["perceptual_hash"], known["captured_at"]

@@ -165,8 +165,8 @@ def _limits(description: Mapping[str, Any]) -> list[str]:
         )
     if description.get("heat_map") == "first-order":
         found.append(
-            "The heat map is of first order: it shows what the score leans on near this image, and its parts do not add "
-            "up to the score exactly."
+            "The heat map is of first order: it shows what the score leans on near this image, and its parts do not "
+            "add up to the score exactly."
         )
     if dataset.get("refused"):
         found.append(f"{dataset['refused']} images of the data could not be decoded and were left out.")
