@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from console.api import create_app
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from playwright.sync_api import Browser, Page, sync_playwright
+
+PATIENCE_S = 20.0
 
 CONTRACT = json.loads(
     (Path(__file__).parents[3] / "contracts" / "openapi" / "dataset-registry.json").read_text()
@@ -594,3 +597,14 @@ def open_page(browser: Browser, console: str) -> Iterator[Callable[..., Page]]:
     # A test that takes the registry away sees these; a page in a sandbox is told that its script was blocked.
     expected = ("503", "ERR_", "Failed to load resource", "Blocked script execution")
     assert [text for text in wrong if not any(part in text for part in expected)] == []
+
+
+def until(page: Page, condition: str) -> None:
+    """Waits until a function of the page's is true.
+
+    Playwright's own waiting evaluates text inside the page, which the content security policy forbids.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, f"not true in {PATIENCE_S} s: {condition}"
+        page.wait_for_timeout(20)

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from .annotate_page import Opener, begin, bits, click, drag, marks, only, saved
 from .annotate_registry import BLOB, HEIGHT, WIDTH, LabelingRoom, annotation, shape
-from .conftest import identity
+from .conftest import identity, until
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_fill_takes_exactly_what_has_one_colour(open_page: Opener, room: Label
     page.keyboard.press("1")
     page.keyboard.press("f")
     click(page, x + 10, y + 10)
-    page.wait_for_function("() => andon.store.doc.shapes.length === 1")
+    until(page, "() => andon.store.doc.shapes.length === 1")
     filled = bits(page, only(page))
     assert sum(filled) == width * height
     assert filled[y * WIDTH + x] == filled[(y + height - 1) * WIDTH + x + width - 1] == 1
@@ -138,7 +138,7 @@ def test_a_superpixel_stays_on_its_side_of_an_edge(open_page: Opener, room: Labe
     page.keyboard.press("1")
     page.keyboard.press("x")
     click(page, x + width / 2, y + height / 2)
-    page.wait_for_function("() => andon.store.doc.shapes.length === 1")
+    until(page, "() => andon.store.doc.shapes.length === 1")
     taken = [at for at, bit in enumerate(bits(page, only(page))) if bit]
     assert len(taken) > 50
     assert all(x <= at % WIDTH < x + width and y <= at // WIDTH < y + height for at in taken)

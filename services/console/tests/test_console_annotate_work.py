@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from .annotate_page import Opener, begin, click, drag, marks, only, saved, shown
 from .annotate_registry import LabelingRoom, annotation, shape
-from .conftest import identity
+from .conftest import identity, until
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ def test_a_shape_that_was_begun_outlives_a_reload(open_page: Opener, room: Label
 
 def test_an_answer_without_a_network_is_sent_once_on_return(open_page: Opener, room: LabelingRoom) -> None:
     page = begin(open_page)
-    page.wait_for_function("() => Boolean(andon.queue.ready())")
+    until(page, "() => Boolean(andon.queue.ready())")
     page.context.set_offline(True)
     page.keyboard.press("Shift+g")
     shown(page, "2")  # the work goes on
     assert room.sent == []
     page.context.set_offline(False)
-    page.wait_for_function("() => !Object.keys(localStorage).some(name => name.startsWith('andon outbox'))")
+    until(page, "() => !Object.keys(localStorage).some(name => name.startsWith('andon outbox'))")
     ((_, task, body),) = room.sent
     assert task == identity("task 1")
     assert body["annotation"]["classes"] == ["good"]
@@ -102,7 +102,7 @@ def test_two_versions_are_both_shown(open_page: Opener, room: LabelingRoom, choi
 
 def test_the_next_image_is_there_before_it_is_asked_for(open_page: Opener, room: LabelingRoom) -> None:
     page = begin(open_page)
-    page.wait_for_function("() => Boolean(andon.queue.ready())")
+    until(page, "() => Boolean(andon.queue.ready())")
     fetched = list[str]()
     page.on(
         "request", lambda request: fetched.append(request.url) if identity("image 2") in request.url else None

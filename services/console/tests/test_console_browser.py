@@ -44,9 +44,8 @@ def test_the_board_shows_lines_stations_and_images(open_page: Callable[..., Page
     expect(page.get_by_role("region", name="line-b cell-1")).to_contain_text("Running")
     images = page.locator(".film .picture img:not(.heat)")
     expect(images).to_have_count(len(plant.captures))
-    page.wait_for_function(
-        "[...document.querySelectorAll('.film img')].slice(0, 4).every(i => i.naturalWidth > 0)"
-    )
+    for number in range(4):
+        expect(images.nth(number)).not_to_have_js_property("naturalWidth", 0)
 
 
 def test_a_new_capture_appears_by_itself(open_page: Callable[..., Page], plant: StandIn) -> None:

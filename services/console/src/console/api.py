@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from console import annotating, handlers, protection
+from console import annotating, governance_pages, handlers, labeling_pages, protection
 from console.domain.models import TASKS
 from console.domain.words import PROOFS, sentence
 from console.ports import RefusedByRegistry, Registry
@@ -33,7 +33,7 @@ YEAR_S = 31_536_000
 STRIP, PAGE = 24, 48
 PART_KEPT_S = 0.9
 VIEWS = {"image": "image?view=screen", "thumbnail": "image?view=thumbnail", "heat-map": "heat-map"}
-SECTIONS = ("/", "/review", "/disputes", "/annotate", "/captures", "/actions", "/models")
+SECTIONS = ("/", "/review", "/disputes", "/annotate", "/captures", "/actions", "/models", "/quality")
 
 Person = Annotated[str | None, Cookie(alias=REVIEWER)]
 Field = Annotated[str, Form(max_length=4000)]
@@ -68,6 +68,14 @@ def create_app(registry: Registry, clock: Clock, health: Health) -> FastAPI:
 
     app.include_router(
         annotating.router(registry, page, lambda request: _name(request.cookies.get(REVIEWER)))
+    )
+    app.include_router(
+        governance_pages.router(
+            registry, clock, page, lambda request: _name(request.cookies.get(REVIEWER)), _back
+        )
+    )
+    app.include_router(
+        labeling_pages.router(registry, page, lambda request: _name(request.cookies.get(REVIEWER)), _back)
     )
     _errors(app)
     return app
