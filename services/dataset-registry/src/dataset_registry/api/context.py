@@ -83,3 +83,8 @@ def found(row: Row | None, what: str, name: object, advice: str) -> Row:
     if row is None:
         raise unknown(what, str(name), advice)
     return row
+
+
+def publication(is_new: bool) -> tuple[int, dict[str, bool]]:
+    """Status and answer of what puts a version in force: made now, or there already."""
+    return 201 if is_new else 200, {"published": is_new}

@@ -11,20 +11,6 @@ from dataset_registry.api.shapes import In, Name, Out, Text
 from dataset_registry.domain.import_checks import moment, scale
 from dataset_registry.formats import FORMATS, WRITTEN
 
-FormatIn = Literal[
-    "coco",
-    "yolo",
-    "yolo-segmentation",
-    "voc",
-    "cvat",
-    "label-studio",
-    "datumaro",
-    "csv",
-    "masks",
-    "masks-indexed",
-    "masks-beside",
-    "deeppcb",
-]
 FormatOut = Literal[
     "coco",
     "yolo",
@@ -37,6 +23,7 @@ FormatOut = Literal[
     "masks",
     "masks-indexed",
 ]
+FormatIn = Literal[FormatOut, "masks-beside", "deeppcb"]
 assert set(get_args(FormatIn)) == set(FORMATS) and set(get_args(FormatOut)) == set(WRITTEN)
 State = Literal["waiting", "checking", "importing", "done", "refused", "failed"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from andon_events import records as r
 from fastapi import APIRouter, Path, Response
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
+from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found, publication
 from dataset_registry.api.documents import with_documents
 from dataset_registry.api.shapes import (
     Deployed,
@@ -51,7 +51,7 @@ def _policies(routes: APIRouter, context: Context) -> None:
             published = reference.publish_policy(
                 session.store, session.emit, version, document, body.published_by, context.clock
             )
-            return _published(published)
+            return publication(published)
 
         return context.command(key, f"policy {version}", body, Published, work)
 
@@ -103,7 +103,3 @@ def _releases(routes: APIRouter, context: Context) -> None:
             return 200, {"release": target, "changed": True}
 
         return context.command(key, f"rollback {release}", body, Deployed, work)
-
-
-def _published(published: bool) -> tuple[int, dict[str, bool]]:
-    return 201 if published else 200, {"published": published}

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AwareDatetime
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit
+from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, publication
 from dataset_registry.api.shapes import Name, Page, Published
 from dataset_registry.api.standards_shapes import (
     Deviations,
@@ -52,7 +52,7 @@ def router(context: Context) -> APIRouter:
                 body.published_by,
                 context.clock,
             )
-            return 201 if published else 200, {"published": published}
+            return publication(published)
 
         return context.command(key, f"station {line}/{station}", body, Published, work)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AwareDatetime
 
-from dataset_registry.api.context import Context, IdempotencyKey, found
+from dataset_registry.api.context import Context, IdempotencyKey, found, publication
 from dataset_registry.api.shapes import Name, Page, Published
 from dataset_registry.api.taxonomy_shapes import (
     EffectiveTaxonomy,
@@ -54,7 +54,7 @@ def router(context: Context) -> APIRouter:
                 body.published_by,
                 context.clock,
             )
-            return 201 if published else 200, {"published": published}
+            return publication(published)
 
         return context.command(key, f"taxonomy {version}", body, Published, work)
 
