@@ -12,7 +12,7 @@ from dataset_registry.domain.dispositions import Stand, stands
 from dataset_registry.domain.manifests import manifest
 from dataset_registry.domain.pages import read_cursor, write_cursor
 from dataset_registry.domain.refusals import Because, Refused
-from dataset_registry.domain.releases import Deployment, Place, deciding, fallbacks, rollback_target
+from dataset_registry.domain.releases import Deployment, Place, WayBack, deciding, fallbacks, way_back
 from dataset_registry.domain.reviews import Answer, adjudicate, answer, judged_class
 from dataset_registry.domain.tallies import Tallies, latency_measure, latency_ms, parts, percentiles
 from dataset_registry.domain.taxonomy import UNPUBLISHED, Taxonomy, model_verdict
@@ -202,7 +202,10 @@ def test_the_highest_revision_stands_in_whatever_order(order: list[int]) -> None
 
 class TestRollback:
     def history(self, *changes: str) -> list[Deployment]:
-        return [Deployment(change.lstrip("<"), change.startswith("<")) for change in changes]
+        """`b`: promoted; `<a`: rolled back to a; `^w`: rolled back, and follows the wider scope, where w decides."""
+        return [
+            Deployment(change.lstrip("<^"), change[0] in "<^", follows=change[0] == "^") for change in changes
+        ]
 
     @pytest.mark.parametrize(
         ("changes", "withdrawn", "target"),
@@ -216,20 +219,19 @@ class TestRollback:
         ],
     )
     def test_the_one_before_comes_back(self, changes: list[str], withdrawn: str, target: str) -> None:
-        assert rollback_target(self.history(*changes), withdrawn) == target
+        assert way_back(self.history(*changes), withdrawn) == WayBack(target, follows=False)
+        assert way_back(self.history(*changes), withdrawn, "wider") == WayBack(target, follows=False)
 
-    def test_the_wider_scope_decides_when_nothing_came_before(self) -> None:
-        assert rollback_target(self.history("b"), "b", "a") == "a"
-
-    def test_what_was_withdrawn_for_the_wider_scope_does_not_come_back(self) -> None:
-        assert rollback_target(self.history("x", "<w"), "w", "v") == "v"
-        assert rollback_target(self.history("x", "<w", "y"), "y", "v") == "w"
-        assert refusal(rollback_target, self.history("x", "<w"), "w").reason == "nothing-to-roll-back-to"
+    def test_the_wider_scope_is_followed_when_nothing_came_before(self) -> None:
+        assert way_back(self.history("b"), "b", "a") == WayBack("a", follows=True)
+        assert way_back(self.history("x", "^w", "y"), "y", "v") == WayBack("v", follows=True)
 
     def test_only_what_decides_can_be_withdrawn(self) -> None:
-        assert refusal(rollback_target, self.history("a", "b"), "a").reason == "release-not-active"
-        assert refusal(rollback_target, [], "a").reason == "release-not-active"
-        assert refusal(rollback_target, self.history("a"), "a").reason == "nothing-to-roll-back-to"
+        assert refusal(way_back, self.history("a", "b"), "a").reason == "release-not-active"
+        assert refusal(way_back, self.history("a", "^w"), "w", "w").reason == "release-not-active"
+        assert refusal(way_back, [], "a").reason == "release-not-active"
+        assert refusal(way_back, self.history("a"), "a").reason == "nothing-to-roll-back-to"
+        assert refusal(way_back, self.history("a"), "a", "a").reason == "nothing-to-roll-back-to"
 
     def test_what_was_withdrawn_stands_in_for_nobody(self) -> None:
         assert fallbacks(self.history("a", "b"), "c") == ["b", "a"]

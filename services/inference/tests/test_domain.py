@@ -92,6 +92,31 @@ class TestReleases:
         assert chosen(table, CELL, "v2") is None
         assert chosen(table, CELL) == Choice("v1")
 
+    def test_a_station_whose_only_release_was_withdrawn_follows_what_is_around_it(self) -> None:
+        table = (
+            ReleaseTable()
+            .released(ANYWHERE, "v1", "active", at(0))
+            .released(CELL, "v2", "active", at(1))
+            .rolled_back(CELL, "v1", "v2", "active", at(2), follows=True)
+        )
+        assert chosen(table, CELL) == Choice("v1")
+        assert table.wanted(everything) == ("v1",)
+        assert chosen(table.released(ANYWHERE, "v3", "active", at(3)), CELL) == Choice("v3")
+        assert chosen(table.released(LINE, "v3", "active", at(3)), CELL) == Choice("v3")
+        assert chosen(table.released(CELL, "v3", "active", at(3)), CELL) == Choice("v3")
+        assert chosen(table.released(ANYWHERE, "v2", "active", at(3)), CELL) == Choice("v2"), "meant anew"
+
+    def test_what_was_withdrawn_does_not_stand_in_from_around(self) -> None:
+        table = (
+            ReleaseTable()
+            .released(ANYWHERE, "v1", "active", at(0), stand_ins=("v2", "v0"))
+            .released(CELL, "v2", "active", at(1))
+            .rolled_back(CELL, "v1", "v2", "active", at(2), follows=True)
+        )
+        assert chosen(table, Place("line-b", "x"), "v2", "v0") == Choice("v2")
+        assert chosen(table, CELL, "v2", "v0") == Choice("v0")
+        assert chosen(table, CELL, "v2") is None
+
     def test_a_shadow_watches_until_it_is_promoted_or_withdrawn(self) -> None:
         table = ReleaseTable().released(ANYWHERE, "v1", "active", at(0)).released(CELL, "v2", "shadow", at(1))
         assert chosen(table, CELL) == Choice("v1", ("v2",))
@@ -175,6 +200,19 @@ class TestCanary:
         assert share_of(table, Place("line-a", "cell-2"), "v2") == pytest.approx(0.5, abs=0.03)
         again = table.released(CELL, "v2", "canary", at(4), 0.1)
         assert share_of(again, CELL, "v2") == pytest.approx(0.1, abs=0.03)
+
+    def test_a_station_that_follows_again_takes_part_in_what_is_tried_around_it(self) -> None:
+        table = (
+            self.table.released(CELL, "own", "active", at(1))
+            .released(CELL, "v3", "canary", at(2), 0.5)
+            .released(LINE, "v2", "canary", at(3), 0.5)
+            .rolled_back(CELL, "v1", "own", "active", at(4), follows=True)
+        )
+        assert share_of(table, CELL, "v2") == pytest.approx(0.5, abs=0.03)
+        assert share_of(table, CELL, "v3") == 0
+        again = table.released(CELL, "v4", "canary", at(5), 0.5)
+        assert share_of(again, CELL, "v4") == pytest.approx(0.5, abs=0.03)
+        assert share_of(again.released(ANYWHERE, "v5", "active", at(6)), CELL, "v5") == 1
 
     def test_a_station_with_a_release_of_its_own_takes_no_part(self) -> None:
         table = self.table.released(CELL, "own", "active", at(1)).released(LINE, "v2", "canary", at(2), 0.5)

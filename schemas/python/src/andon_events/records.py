@@ -1166,6 +1166,7 @@ class ModelRolledBack:
         rolled_back_by: Person.
         rolled_back_at: Processing time.
         mode: What was withdrawn: the active release (and any canary beside it), the canary, or the shadow.
+        follows: True where nothing was released in this scope before: what decides around it decides here again, now and after later promotions. `release` says what that is now.
     """
 
     release: str
@@ -1176,6 +1177,7 @@ class ModelRolledBack:
     rolled_back_by: str
     rolled_back_at: datetime
     mode: str = "active"
+    follows: bool = False
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1187,6 +1189,7 @@ class ModelRolledBack:
             "rolled_back_by": self.rolled_back_by,
             "rolled_back_at": self.rolled_back_at,
             "mode": self.mode,
+            "follows": self.follows,
         }
 
     @classmethod
@@ -1200,6 +1203,7 @@ class ModelRolledBack:
             rolled_back_by=raw["rolled_back_by"],
             rolled_back_at=raw["rolled_back_at"],
             mode=raw["mode"],
+            follows=raw["follows"],
         )
 
 

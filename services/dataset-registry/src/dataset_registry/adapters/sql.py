@@ -14,7 +14,8 @@ Pg = Connection[DictRow]
 
 LAST_DEPLOYMENTS = """
     SELECT DISTINCT ON (mode, line, station) sequence, mode, nullif(line, '') AS line,
-           nullif(station, '') AS station, release, share, from_release, rolled_back, reason, ordered_by, ordered_at
+           nullif(station, '') AS station, release, share, from_release, rolled_back, follows, reason, ordered_by,
+           ordered_at
     FROM deployments ORDER BY mode, line, station, sequence DESC"""
 
 

@@ -389,11 +389,11 @@ class Store:
 
     def deployments(self, mode: str, line: str, station: str) -> list[Deployment]:
         rows = self._pg.execute(
-            "SELECT release, rolled_back FROM deployments WHERE mode = %s AND line = %s AND station = %s"
-            " ORDER BY sequence",
+            "SELECT release, rolled_back, follows FROM deployments"
+            " WHERE mode = %s AND line = %s AND station = %s ORDER BY sequence",
             (mode, line, station),
         )
-        return [Deployment(row["release"], row["rolled_back"]) for row in rows]
+        return [Deployment(row["release"], row["rolled_back"], row["follows"]) for row in rows]
 
     def lock_deployments(self) -> None:
         self._lock("deployments")
@@ -403,9 +403,9 @@ class Store:
 
     def record_deployment(self, row: Row) -> None:
         self._pg.execute(
-            "INSERT INTO deployments (line, station, mode, release, share, from_release, rolled_back, reason,"
-            " ordered_by, ordered_at) VALUES (%(line)s, %(station)s, %(mode)s, %(release)s, %(share)s,"
-            " %(from_release)s, %(rolled_back)s, %(reason)s, %(ordered_by)s, %(ordered_at)s)",
+            "INSERT INTO deployments (line, station, mode, release, share, from_release, rolled_back, follows,"
+            " reason, ordered_by, ordered_at) VALUES (%(line)s, %(station)s, %(mode)s, %(release)s, %(share)s,"
+            " %(from_release)s, %(rolled_back)s, %(follows)s, %(reason)s, %(ordered_by)s, %(ordered_at)s)",
             row,
         )
 

@@ -35,23 +35,32 @@ class Deployment:
     Attributes:
         release: What decides from then on.
         rolled_back: True when an earlier release came back.
+        follows: True when there was none: what decides around this scope decides here again.
     """
 
     release: str
     rolled_back: bool
+    follows: bool = False
+
+
+class WayBack(NamedTuple):
+    """What decides in a scope after a rollback, and whether it does so only because it decides around it."""
+
+    release: str
+    follows: bool
 
 
 def in_force(changes: Iterable[_Change]) -> list[_Change]:
     """Those of the last changes of each scope and mode that still hold.
 
     A canary ends when what decides around it changes, a shadow when its release is promoted in its scope; a
-    rollback ends either.
+    rollback ends either. A scope that follows what decides around it has nothing of its own in force.
 
     Args:
-        changes: mode, line, station (None is any), release, rolled_back, sequence.
+        changes: mode, line, station (None is any), release, rolled_back, follows, sequence.
     """
     last = {(change["mode"], place_of(change)): change for change in changes}
-    return [change for (mode, place), change in last.items() if mode == ACTIVE or _holds(change, place, last)]
+    return [change for (_, place), change in last.items() if _holds(change, place, last)]
 
 
 def place_of(change: Row) -> Place:
@@ -83,16 +92,15 @@ def fallbacks(history: Sequence[Deployment], release: str) -> list[str]:
     return [name for name in earlier if name != release][:FALLBACKS_KEPT]
 
 
-def rollback_target(history: Sequence[Deployment], withdrawn: str, wider: str | None = None) -> str:
-    """The release that decides again when `withdrawn` is taken back.
+def way_back(history: Sequence[Deployment], withdrawn: str, wider: str | None = None) -> WayBack:
+    """What decides again when `withdrawn` is taken back.
 
-    Releases that were rolled back themselves are passed over, also when the wider scope's came back in their
-    place: after A, B, rollback to A, C, the way back is A.
+    Releases that were rolled back themselves are passed over: after A, B, rollback to A, C, the way back is A.
 
     Args:
         history: Changes in this scope, the oldest first.
         withdrawn: The release to take back.
-        wider: What decides in the next wider scope; it comes back when nothing came before in this one.
+        wider: What decides in the next wider scope; it is followed when nothing came before in this one.
 
     Raises:
         Refused: `withdrawn` does not decide here, or nothing came before it.
@@ -100,13 +108,15 @@ def rollback_target(history: Sequence[Deployment], withdrawn: str, wider: str | 
     standing = _standing(history)
     if not standing or standing[-1] != withdrawn:
         raise not_deciding(withdrawn, standing[-1] if standing else None)
-    earlier = [release for release in (wider, *standing[:-1]) if release not in (None, withdrawn)]
-    if not earlier or earlier[-1] is None:
+    earlier = [release for release in standing[:-1] if release != withdrawn]
+    if earlier:
+        return WayBack(earlier[-1], follows=False)
+    if wider is None or wider == withdrawn:
         raise conflict(
             "nothing-to-roll-back-to",
             f"{withdrawn} is the first release in this scope; promote another one instead.",
         )
-    return earlier[-1]
+    return WayBack(wider, follows=True)
 
 
 def not_deciding(release: str, now: str | None) -> Exception:
@@ -117,15 +127,22 @@ def not_deciding(release: str, now: str | None) -> Exception:
 
 
 def _holds(change: Row, place: Place, last: Mapping[tuple[str, Place], Row]) -> bool:
-    """Whether a canary or a shadow has not ended."""
+    """Whether a change has not ended."""
+    if change["mode"] == ACTIVE:
+        return not change["follows"]
     if change["rolled_back"]:
         return False
     if change["mode"] == SHADOW:
         promoted = last.get((ACTIVE, place))
         over = promoted is not None and promoted["release"] == change["release"]
         return not (promoted and over and promoted["sequence"] > change["sequence"])
-    active = next((last[ACTIVE, where] for where in place.around() if (ACTIVE, where) in last), None)
-    return active is not None and change["sequence"] > active["sequence"]
+    for where in place.around():
+        active = last.get((ACTIVE, where))
+        if active is not None and change["sequence"] < active["sequence"]:
+            return False
+        if active is not None and not active["follows"]:
+            return True
+    return False
 
 
 def _standing(history: Sequence[Deployment]) -> list[str]:
@@ -137,5 +154,6 @@ def _standing(history: Sequence[Deployment]) -> list[str]:
             while standing and standing.pop() != change.release:
                 pass
             standing = [release for release in standing if release not in gone]
-        standing.append(change.release)
+        if not change.follows:
+            standing.append(change.release)
     return standing

@@ -99,12 +99,12 @@ def _withdraw(store: Reference, emit: Emit, change: Row, reason: str, by: str, c
         return
     if mode == releases.ACTIVE:
         wider = next((releases.deciding(held, where) for where in place.around()[1:2]), None)
-        target = releases.rollback_target(store.deployments(mode, *place), withdrawn, wider)
+        target, follows = releases.way_back(store.deployments(mode, *place), withdrawn, wider)
     else:
-        target = releases.deciding(held, place) or withdrawn
+        target, follows = releases.deciding(held, place) or withdrawn, False
     now = clock.now()
     row = {"release": target, "from_release": withdrawn, "rolled_back": True, "reason": reason}
-    store.record_deployment(_row(place, mode, by, now) | row)
+    store.record_deployment(_row(place, mode, by, now) | row | {"follows": follows})
     scope = r.Scope(line=place.line or None, station=place.station or None)
     data = r.ModelRolledBack(
         release=target,
@@ -115,6 +115,7 @@ def _withdraw(store: Reference, emit: Emit, change: Row, reason: str, by: str, c
         reason=reason,
         rolled_back_by=by,
         rolled_back_at=now,
+        follows=follows,
     )
     where = station_key(scope.line, scope.station)
     key = where if mode == releases.ACTIVE else f"{mode}:{where}"
@@ -157,6 +158,7 @@ def _row(place: Place, mode: str, by: str, at: object) -> Row:
         "mode": mode,
         "share": 1.0,
         "rolled_back": False,
+        "follows": False,
         "reason": None,
         "ordered_by": by,
         "ordered_at": at,

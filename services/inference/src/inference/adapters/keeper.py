@@ -85,7 +85,7 @@ class ReleaseKeeper:
             )
         else:
             self.table = self.table.rolled_back(
-                place, data.release, data.from_release, data.mode, data.rolled_back_at
+                place, data.release, data.from_release, data.mode, data.rolled_back_at, data.follows
             )
         log.info("release.assigned", **told, by=e.topic)
         self._changed.set()

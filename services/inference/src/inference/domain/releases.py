@@ -38,17 +38,24 @@ class Assignment:
             is not.
         after_withdrawal: True after a rollback: nothing stands in, because what was withdrawn may not decide a single
             part more.
+        follows: True after a rollback to nothing of this place's own: `release` is what was withdrawn, and what is
+            around decides.
     """
 
     release: str
     since: datetime
     stand_ins: tuple[str, ...] = ()
     after_withdrawal: bool = False
+    follows: bool = False
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """Who may decide, the best first."""
-        return (self.release, *self.stand_ins)
+        return () if self.follows else (self.release, *self.stand_ins)
+
+    def bars(self, other: Assignment) -> str | None:
+        """The release that a wider assignment may not let decide here, because it was withdrawn here later."""
+        return self.release if self.follows and self.since > other.since else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +119,18 @@ class ReleaseTable:
         return replace(self, active=_newer(self.active, place, assignment), shadow=shadow)
 
     def rolled_back(
-        self, place: Place, release: str, withdrawn: str, mode: str, at: datetime
+        self, place: Place, release: str, withdrawn: str, mode: str, at: datetime, follows: bool = False
     ) -> ReleaseTable:
-        """The table after `model.rolled-back`: `release` decides here, `withdrawn` no more."""
+        """The table after `model.rolled-back`: `release` decides here, `withdrawn` no more.
+
+        With `follows`, `release` only tells what decides around this place now; a later promotion there reaches in.
+        """
         if mode == CANARY:
             return replace(self, canary=_newer(self.canary, place, Trial(withdrawn, at, 0.0)))
         if mode == SHADOW:
             return replace(self, shadow=_newer(self.shadow, place, Trial(withdrawn, at, 0.0)))
-        assignment = Assignment(release, at, after_withdrawal=True)
+        decides = withdrawn if follows else release
+        assignment = Assignment(decides, at, after_withdrawal=True, follows=follows)
         return replace(self, active=_newer(self.active, place, assignment))
 
     def choose(self, place: Place, capture_id: str, ready: Ready) -> Choice | None:
@@ -162,11 +173,16 @@ class ReleaseTable:
 
     def _deciding(self, place: Place, ready: Ready) -> str | None:
         """Who decides where no canary does. A wider place's release keeps on until a closer one's first is loaded."""
+        withdrawn: list[Assignment] = []
         for where in place.around():
             assignment = self.active.get(where)
             if assignment is None:
                 continue
-            name = next((name for name in assignment.candidates if ready(name)), None)
+            if assignment.follows:
+                withdrawn.append(assignment)
+                continue
+            barred = {closer.bars(assignment) for closer in withdrawn}
+            name = next((name for name in assignment.candidates if ready(name) and name not in barred), None)
             if name is not None or assignment.stand_ins or assignment.after_withdrawal:
                 return name
         return None
@@ -176,9 +192,13 @@ class ReleaseTable:
         closest: Trial | None = None
         for where in place.around():
             closest = closest or self.canary.get(where)
-            if where in self.active:
-                alive = closest is not None and closest.share > 0 and closest.since > self.active[where].since
-                return closest if alive else None
+            assignment = self.active.get(where)
+            if assignment is None:
+                continue
+            if closest is not None and closest.since <= assignment.since:
+                closest = None
+            if not assignment.follows:
+                return closest if closest is not None and closest.share > 0 else None
         return None
 
 
