@@ -19,11 +19,13 @@ from trainer.adapters.images import load_dataset
 from trainer.adapters.localising import LEVELS, count_heat
 from trainer.adapters.maps import MapExtractor, even_light
 from trainer.adapters.neighbours import IndexedMemory
+from trainer.adapters.networks import network_file
 from trainer.adapters.release_graph import HeatScale
 from trainer.anomaly import (
     ANOMALY,
     Candidate,
     Grid,
+    Method,
     Parts,
     choose,
     cross_validate,
@@ -55,7 +57,7 @@ from .conftest import part, workshop
 
 SPEC = Preprocessing(96, 96)
 
-SMALL = Grid((SPEC,), ((GAUSSIAN, ("level10",)), (MEMORY, ("level10",))), (0.0, 0.1))
+SMALL = Grid((SPEC,), (Method(GAUSSIAN, ("level10",)), Method(MEMORY, ("level10",))), (0.0, 0.1))
 
 
 def blemished(seed: int) -> npt.NDArray[np.uint8]:
@@ -151,15 +153,23 @@ def test_training_again_gives_the_same_release(
     assert train_on(blobs, backbone, keys[0], tmp_path)[0].release == released[1].release
 
 
-@pytest.mark.parametrize("layers", [("level14",), ("level10", "level14")])
-@pytest.mark.parametrize("method", [GAUSSIAN, MEMORY])
-def test_the_graph_computes_what_the_domain_computes(
-    backbone: Path, blobs: Path, method: str, layers: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        Method(GAUSSIAN, ("level14",)),
+        Method(GAUSSIAN, ("level10", "level14")),
+        Method(GAUSSIAN, ("level10", "level15"), "lite2"),
+        Method(MEMORY, ("level14",)),
+        Method(MEMORY, ("level10", "level14"), "lite1"),
+    ],
+    ids=str,
+)
+def test_the_graph_computes_what_the_domain_computes(blobs: Path, tmp_path: Path, method: Method) -> None:
+    backbone, layers = network_file(tmp_path, method.backbone), method.layers
     paths = sorted((blobs / "good").iterdir())
     data = [path.read_bytes() for path in paths]
     maps = MapExtractor(backbone, layers).maps(data, SPEC)
-    candidate = Candidate(SPEC, method, layers, 0.2)
+    candidate = Candidate(SPEC, method, 0.2)
     model = fit_anomaly(candidate, {name: values[:30] for name, values in maps.items()}, Platt(0.8, -1.2))
     distances = model.positions.distances(joined(maps, layers))
     expected = model.calibration(top_mean(distances, 0.2))
@@ -202,13 +212,13 @@ def test_too_few_good_parts_are_named(backbone: Path, keys: tuple[Path, Path], t
 def test_images_of_one_good_part_count_once() -> None:
     parts = Parts(np.zeros(40, bool), tuple(number // 8 for number in range(40)))
     with pytest.raises(SnapshotError, match="40 images of 5 independent"):
-        choose(lambda spec: {}, parts, SMALL)
+        choose(lambda backbone, spec: {}, parts, SMALL)
 
 
 def test_cross_validation_scores_each_image_once(blobs: Path, backbone: Path) -> None:
     snapshot, plan = load_dataset(str(blobs)), Plan("x", SPEC)
     extractor = FeatureExtractor(backbone, SPEC, FeatureCache(None))
-    grid = Grid((SPEC,), ((GAUSSIAN, ("level14",)),), (0.0,))
+    grid = Grid((SPEC,), (Method(GAUSSIAN, ("level14",)),), (0.0,))
     bench = workshop(backbone, extractor, Path("unused"), Path("unused"))
     found = cross_validate(snapshot, plan, bench, grid)
     assert found["images"] == 64 and len(found["chosen"]) == 5

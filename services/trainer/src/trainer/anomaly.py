@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,13 @@ from andon_vision import Preprocessing
 from andon_vision.release_bundle import MODEL, load_private_key, write_bundle
 
 from trainer.adapters.anomaly_graph import build_anomaly_release
-from trainer.adapters.maps import STRIDES, MapExtractor
+from trainer.adapters.maps import MapExtractor
 from trainer.adapters.neighbours import IndexedMemory
 from trainer.adapters.release_graph import CELL, choose_scale
 from trainer.domain.anomaly import (
     GAUSSIAN,
     MEMORY,
+    USUAL,
     AnomalyModel,
     Array,
     PositionModel,
@@ -47,17 +49,34 @@ MIN_DEFECT_GROUPS = 5
 """Independent defective parts from which on a choice and a calibration mean more than a convention."""
 TOP_SHARES = (0.05, 0.0, 0.2)
 INPUTS = (Preprocessing(256, 256), Preprocessing(320, 192))
-METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (GAUSSIAN, ("level10",)),
-    (GAUSSIAN, ("level10", "level14")),
-    (MEMORY, ("level10",)),
+
+
+class Method(NamedTuple):
+    """How distances are made: the kind of model, the layers that it looks at, and whose they are."""
+
+    kind: str
+    layers: tuple[str, ...]
+    backbone: str = USUAL
+
+    def __str__(self) -> str:
+        return f"{self.kind} on {self.backbone} {'+'.join(self.layers)}"
+
+
+METHODS = (
+    Method(GAUSSIAN, ("level10",)),
+    Method(GAUSSIAN, ("level10", "level14")),
+    Method(MEMORY, ("level10",)),
+    Method(GAUSSIAN, ("level10", "level14"), "lite1"),
+    Method(GAUSSIAN, ("level10", "level14"), "lite2"),
 )
-QUICK_METHODS = tuple(method for method in METHODS if method[0] == GAUSSIAN)
+QUICK_METHODS = tuple(method for method in METHODS if method.kind == GAUSSIAN)
 """A patch memory takes minutes to choose; a plain `--task anomaly` tries it as well."""
 SQUARE = 32
 """Pixels of the input in a Gaussian's position. Finer ones know too few good parts for what lies under them."""
 
 Maps = Mapping[str, npt.NDArray[np.float16]]
+MapsOf = Callable[[str, Preprocessing], Maps]
+"""All layers that a grid needs of a backbone, by the backbone's name and the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +84,7 @@ class Grid:
     """What is tried. The first of each is taken where there are no defects to choose by."""
 
     inputs: tuple[Preprocessing, ...] = INPUTS
-    methods: tuple[tuple[str, tuple[str, ...]], ...] = METHODS
+    methods: tuple[Method, ...] = METHODS
     top_shares: tuple[float, ...] = TOP_SHARES
 
     def __post_init__(self) -> None:
@@ -80,10 +99,18 @@ class Grid:
         """The usual grid, at the plan's input alone where it names one."""
         return cls(inputs=(plan.preprocessing,)) if plan.preprocessing else cls()
 
-    def layers(self) -> tuple[str, ...]:
-        """Every layer that a method needs."""
-        used = {name for _, layers in self.methods for name in layers}
-        return tuple(name for name in STRIDES if name in used)
+    def with_usual_backbone(self) -> Grid:
+        """Without the methods that need another one."""
+        return replace(self, methods=tuple(method for method in self.methods if method.backbone == USUAL))
+
+    def backbones(self) -> tuple[str, ...]:
+        """Every backbone that a method needs."""
+        return tuple(dict.fromkeys(method.backbone for method in self.methods))
+
+    def layers(self, backbone: str) -> tuple[str, ...]:
+        """Every layer that a method needs of a backbone."""
+        used = [name for method in self.methods if method.backbone == backbone for name in method.layers]
+        return tuple(dict.fromkeys(used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +118,14 @@ class Candidate:
     """One cell of the grid."""
 
     preprocessing: Preprocessing
-    method: str
-    layers: tuple[str, ...]
+    method: Method
     top_share: float
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "method": self.method,
-            "layers": list(self.layers),
+            "method": self.method.kind,
+            "backbone": self.method.backbone,
+            "layers": list(self.method.layers),
             "top_share": self.top_share,
             "preprocessing": self.preprocessing.to_json(),
         }
@@ -143,47 +170,44 @@ class Found:
     tried: list[dict[str, Any]] = field(default_factory=list)
 
 
-def fit_positions(method: str, layers: Sequence[str], maps: Array) -> PositionModel:
-    """A model of these good parts, on their joined layers; behind an index where one helps."""
-    if method == MEMORY:
+def fit_positions(kind: str, maps: Array, spec: Preprocessing) -> PositionModel:
+    """A model of these good parts, on their joined layers for that input; behind an index where one helps."""
+    if kind == MEMORY:
         return IndexedMemory(fit_memory(maps))
-    return fit_gaussians(maps, step=SQUARE // max(STRIDES[name] for name in layers))
+    return fit_gaussians(maps, step=SQUARE * maps.shape[2] // spec.width)
 
 
 def out_of_fold(
-    method: str, layers: Sequence[str], maps: Maps, parts: Parts, count: int = CHOICE_FOLDS
+    method: Method, maps: Maps, spec: Preprocessing, parts: Parts, count: int = CHOICE_FOLDS
 ) -> Array:
     """Distances of all images by models that have seen no good part of their group; defects are never learned from."""
     fold = np.array(folds(parts.groups, count, parts.is_defect.astype(int).tolist()))
-    together = joined(maps, layers)
+    together = joined(maps, method.layers)
     order, found = [], []
     for number in sorted(set(fold.tolist())):
         held = fold == number
-        model = fit_positions(method, layers, together[~held & ~parts.is_defect])
+        model = fit_positions(method.kind, together[~held & ~parts.is_defect], spec)
         order.append(np.flatnonzero(held))
         found.append(model.distances(together[held]))
     return np.concatenate(found)[np.argsort(np.concatenate(order))]
 
 
-def choose(
-    maps_of: Callable[[Preprocessing], Maps], parts: Parts, grid: Grid, report: Report = lambda text: None
-) -> Found:
+def choose(maps_of: MapsOf, parts: Parts, grid: Grid, report: Report = lambda text: None) -> Found:
     """The candidate that ranks best out of fold, among these images alone. Raises `SnapshotError`."""
     parts.check()
     best: Found | None = None
     tried: list[dict[str, Any]] = []
     known = parts.can_choose()
     for spec in grid.inputs if known else grid.inputs[:1]:
-        maps = maps_of(spec)
-        for method, layers in grid.methods if known else grid.methods[:1]:
-            distances = out_of_fold(method, layers, maps, parts)
+        for method in grid.methods if known else grid.methods[:1]:
+            distances = out_of_fold(method, maps_of(method.backbone, spec), spec, parts)
             for share in grid.top_shares if known else grid.top_shares[:1]:
                 quality = auroc(top_mean(distances, share), parts.is_defect) if known else float("nan")
-                candidate = Candidate(spec, method, layers, share)
+                candidate = Candidate(spec, method, share)
                 tried.append(
                     candidate.to_json() | {"auroc": None if np.isnan(quality) else round(quality, 4)}
                 )
-                report(f"{method} on {'+'.join(layers)}, {spec.width}x{spec.height}, {share}: {quality:.4f}")
+                report(f"{method}, {spec.width}x{spec.height}, {share}: {quality:.4f}")
                 if best is None or quality > best.quality:
                     best = Found(candidate, distances, quality)
     if best is None:
@@ -213,27 +237,28 @@ def train_anomaly(snapshot: Snapshot, plan: Plan, workshop: Workshop, grid: Grid
     """Trains on the good parts of `snapshot` and writes a signed bundle. Raises `SnapshotError` or `LeakError`."""
     grid, report = grid or Grid.of(plan), workshop.report
     material = gather(snapshot, plan, workshop)
-    maps = MapExtractor(workshop.backbone, grid.layers())
+    backbones = _Backbones(workshop, grid)
     training, validation = material.side(TRAIN), material.side(VALIDATION)
     parts = _parts(material)
     learning = parts.rows(training)
     images = _chosen(material.images, training)
     report(f"{(~learning.is_defect).sum()} good images to learn from, {validation.sum()} to validate")
-    found = choose(lambda spec: maps.maps(images, spec), learning, grid, report)
+    found = choose(backbones.of(images), learning, backbones.grid, report)
     candidate = found.candidate
+    chosen = candidate.method.backbone
     scores = top_mean(found.distances, candidate.top_share)
     platt, thresholds, note = calibrate(scores, learning, plan)
     good = [image for image, defect in zip(images, learning.is_defect, strict=True) if not defect]
     report("fitting the chosen model")
-    model = fit_anomaly(candidate, maps.maps(good, candidate.preprocessing), platt)
-    checked = _probabilities(model, maps.maps(_chosen(material.images, validation), candidate.preprocessing))
+    spec = candidate.preprocessing
+    model = fit_anomaly(candidate, backbones.of(good)(chosen, spec), platt)
+    checked = _probabilities(model, backbones.of(_chosen(material.images, validation))(chosen, spec))
     thresholds, promises = promised(plan, material, checked, thresholds, report)
     metrics = evaluate(checked, parts.rows(validation), thresholds)
     report("writing the release")
-    spec = candidate.preprocessing
     drawn = upsampled(found.distances, spec.height // CELL, spec.width // CELL)
     graph = build_anomaly_release(
-        onnx.load(str(workshop.backbone)),
+        onnx.load(str(backbones.file(chosen))),
         model,
         spec.width,
         spec.height,
@@ -264,9 +289,10 @@ def train_anomaly(snapshot: Snapshot, plan: Plan, workshop: Workshop, grid: Grid
 
 def fit_anomaly(candidate: Candidate, good: Maps, platt: Platt) -> AnomalyModel:
     """The model of a candidate on maps of good parts."""
-    positions = fit_positions(candidate.method, candidate.layers, joined(good, candidate.layers))
+    method = candidate.method
+    positions = fit_positions(method.kind, joined(good, method.layers), candidate.preprocessing)
     plain = positions.memory if isinstance(positions, IndexedMemory) else positions
-    return AnomalyModel(candidate.layers, plain, candidate.top_share, platt)
+    return AnomalyModel(method.layers, plain, candidate.top_share, platt)
 
 
 def evaluate(probabilities: Floats, parts: Parts, thresholds: Thresholds) -> dict[str, Figure]:
@@ -292,25 +318,25 @@ def cross_validate(
     """
     grid, report = grid or Grid.of(plan), workshop.report
     material = gather(snapshot, plan, workshop)
-    maps, parts = MapExtractor(workshop.backbone, grid.layers()), _parts(material)
+    backbones, parts = _Backbones(workshop, grid), _parts(material)
+    grid = backbones.grid
     fold = np.array(folds(parts.groups, FOLDS, parts.is_defect.astype(int).tolist()))
     best: dict[int, tuple[float, Candidate]] = {}
     probabilities = np.zeros(len(fold))
     for spec in grid.inputs:
-        whole = maps.maps(material.images, spec)
+        whole = {name: backbones.of(material.images)(name, spec) for name in grid.backbones()}
         for number in range(FOLDS):
             inner = fold != number
-            seen = {name: values[inner] for name, values in whole.items()}
-            found = choose(_given(seen), parts.rows(inner), replace(grid, inputs=(spec,)))
+            found = choose(_rows_of(whole, inner), parts.rows(inner), replace(grid, inputs=(spec,)))
             if number in best and not found.quality > best[number][0]:
                 continue
             best[number] = found.quality, found.candidate
             scores = top_mean(found.distances, found.candidate.top_share)
             platt, _, _ = calibrate(scores, parts.rows(inner), plan)
-            good = {name: values[inner & ~parts.is_defect] for name, values in whole.items()}
+            chosen = found.candidate.method.backbone
+            good = _rows_of(whole, inner & ~parts.is_defect)(chosen, spec)
             model = fit_anomaly(found.candidate, good, platt)
-            held = {name: values[~inner] for name, values in whole.items()}
-            probabilities[~inner] = _probabilities(model, held)
+            probabilities[~inner] = _probabilities(model, _rows_of(whole, ~inner)(chosen, spec))
             report(f"fold {number}: {found.candidate.to_json()}, {found.quality:.4f} inside")
     figures = evaluate(probabilities, parts, Thresholds(0.5, 0.5))
     kept = ("auroc", "accuracy", "calibration_error")
@@ -325,8 +351,43 @@ def cross_validate(
     }
 
 
-def _given(maps: Maps) -> Callable[[Preprocessing], Maps]:
-    return lambda _: maps
+class _Backbones:
+    """The backbones of a grid that are at hand, each opened when its maps are first asked for."""
+
+    def __init__(self, workshop: Workshop, grid: Grid) -> None:
+        self._workshop = workshop
+        self.grid = grid if workshop.other_backbone else grid.with_usual_backbone()
+        self._opened: dict[str, MapExtractor] = {}
+
+    def file(self, name: str) -> Path:
+        other = self._workshop.other_backbone
+        return self._workshop.backbone if name == USUAL or other is None else other(name)
+
+    def of(self, images: Sequence[bytes]) -> MapsOf:
+        """The maps of these images; those of the last input that was asked for are remembered."""
+        known: dict[str, Maps] = {}
+        shown: Preprocessing | None = None
+
+        def maps_of(name: str, spec: Preprocessing) -> Maps:
+            nonlocal shown
+            if spec != shown:
+                known.clear()
+                shown = spec
+            if name not in known:
+                known[name] = self._extractor(name).maps(images, spec)
+            return known[name]
+
+        return maps_of
+
+    def _extractor(self, name: str) -> MapExtractor:
+        if name not in self._opened:
+            self._opened[name] = MapExtractor(self.file(name), self.grid.layers(name))
+        return self._opened[name]
+
+
+def _rows_of(whole: Mapping[str, Maps], keep: Bools) -> MapsOf:
+    """Maps of some of the images whose maps of one input are `whole`, by backbone."""
+    return lambda name, _: {layer: values[keep] for layer, values in whole[name].items()}
 
 
 def _probabilities(model: AnomalyModel, maps: Maps) -> Floats:
@@ -368,8 +429,8 @@ def _description(
         "classes": [ANOMALY],
         "knows_normal": True,
         "preprocessing": candidate.preprocessing.to_json(),
-        "method": candidate.method,
-        "layers": list(candidate.layers),
+        "method": candidate.method.kind,
+        "layers": list(candidate.method.layers),
         "top_share": candidate.top_share,
         "dataset": shared["dataset"] | {"learned_from": int(good.sum())},
     }

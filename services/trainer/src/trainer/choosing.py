@@ -59,7 +59,7 @@ def train_auto(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> Outcome:
 
 
 def _quick_grid(spec: Preprocessing | None) -> Grid:
-    return Grid((spec or DEFAULT_INPUT,), QUICK_METHODS, TOP_SHARES)
+    return Grid((spec or DEFAULT_INPUT,), QUICK_METHODS, TOP_SHARES).with_usual_backbone()
 
 
 def _own(workshop: Workshop, name: str) -> Workshop:
@@ -69,6 +69,7 @@ def _own(workshop: Workshop, name: str) -> Workshop:
         folder=workshop.folder.with_name(f"{workshop.folder.name}.{name}"),
         work=workshop.work.with_name(f"{workshop.work.name}.{name}"),
         rich=None,
+        other_backbone=None,
     )
 
 

@@ -24,6 +24,7 @@ from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.holdout_log import HoldoutLog
 from trainer.adapters.images import ImageStore, load_dataset
 from trainer.adapters.maxima import RICH, write_with_maxima
+from trainer.adapters.networks import network_file
 from trainer.adapters.onnx_import.inspection import ImportRefused
 from trainer.adapters.publishing import publish
 from trainer.anomaly import cross_validate
@@ -337,6 +338,7 @@ def _workshop(options: argparse.Namespace, settings: TrainerSettings, plan: Plan
         datetime.now(UTC),
         _report,
         rich,
+        lambda name: network_file(work, name),
     )
 
 

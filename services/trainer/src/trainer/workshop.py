@@ -29,6 +29,7 @@ class Workshop:
         now: When the training started.
         report: Takes a line of progress.
         rich: Makes extractors of the features that a kernel machine needs; None leaves that kind of head untried.
+        other_backbone: Gives the file of another frozen backbone by its name; None leaves others untried.
     """
 
     reader: ImageReader
@@ -40,3 +41,4 @@ class Workshop:
     now: datetime
     report: Report
     rich: Callable[[Preprocessing], Extractor] | None = None
+    other_backbone: Callable[[str], Path] | None = None

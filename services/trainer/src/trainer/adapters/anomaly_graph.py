@@ -9,7 +9,8 @@ import onnx
 from onnx import helper
 
 from trainer.adapters.backbone import GraphWriter, levels_of
-from trainer.adapters.maps import STRIDES, even_light
+from trainer.adapters.maps import even_light
+from trainer.adapters.networks import strides_of
 from trainer.adapters.release_graph import (
     ATTRIBUTION,
     CELL,
@@ -80,8 +81,8 @@ def _joined(
 ) -> tuple[str, int, int]:
     """The layers side by side on the coarsest one's grid, N x C x rows x columns, with rows and columns."""
     tensors = {level.name: level.map for level, _ in levels_of(model)}
-    strides = {name: STRIDES[name] for name in layers}
-    coarsest = max(strides.values())
+    strides = strides_of(model)
+    coarsest = max(strides[name] for name in layers)
     planes = []
     for name in layers:
         factor = coarsest // strides[name]

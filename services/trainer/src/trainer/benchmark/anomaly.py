@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from andon_vision import Preprocessing, decode_image, prepare_pixels
 from andon_vision.release_bundle import NORMAL
 
 from trainer import anomaly as task
-from trainer.adapters import backbone, heads, localising, maps, masks, neighbours, scoring
+from trainer.adapters import backbone, heads, localising, maps, masks, neighbours, networks, scoring
 from trainer.adapters import evaluation_sections as sections
 from trainer.adapters.evaluation_page import Section, Table
 from trainer.adapters.heads import FrozenMaps, identity
@@ -67,7 +67,7 @@ def anomaly_row(
         fit_and_score=lambda bench, material, train, test: answers(bench, material, train, test, grid),
         figures=figures_of,
         sections=sections_of,
-        recipe=f"good parts alone on frozen levels of lite0, chosen inside each training part from {grid}",
+        recipe=f"good parts alone on frozen levels, chosen inside each training part from {grid}",
         modules=(
             task,
             positions,
@@ -79,6 +79,7 @@ def anomaly_row(
             masks,
             heads,
             backbone,
+            networks,
         ),
         compares_naive=compares_naive,
         efforts=[Effort(label, partial(answers, grid=other)) for label, other in (efforts or {}).items()],
@@ -87,21 +88,26 @@ def anomaly_row(
 
 def answers(bench: Bench, material: Material, train: Index, test: Index, grid: Grid) -> Answers:
     """Probabilities and heat for the rows `test`, by what the good ones of the rows `train` taught."""
-    model = even_light(onnx.load(str(backbone.write_backbone(bench.work))))
-    frozen = FrozenMaps(model, grid.layers(), bench.work / "maps")
 
-    def whole(spec: Preprocessing) -> Maps:
+    @cache
+    def frozen(name: str) -> FrozenMaps:
+        model = even_light(onnx.load(str(networks.network_file(bench.work, name))))
+        return FrozenMaps(model, grid.layers(name), bench.work / "maps")
+
+    @cache
+    def whole(name: str, spec: Preprocessing) -> Maps:
         pixels = (prepare_pixels(decode_image(image).pixels, spec) for image in material.images)
-        return frozen.maps(pixels, len(material.images), identity(material.images, spec), bench.report)
+        known = identity(material.images, spec)
+        return frozen(name).maps(pixels, len(material.images), known, bench.report)
 
     truth = truth_of(material)
     parts = Parts(truth[train], tuple(material.groups[at] for at in train))
-    found = choose(lambda spec: _rows(whole(spec), train), parts, grid, bench.report)
+    found = choose(lambda name, spec: _rows(whole(name, spec), train), parts, grid, bench.report)
     candidate = found.candidate
     platt, _, _ = calibrate(top_mean(found.distances, candidate.top_share), parts, Plan("row"))
-    known = whole(candidate.preprocessing)
+    known = whole(candidate.method.backbone, candidate.preprocessing)
     learned = fit_anomaly(candidate, _rows(known, train[~truth[train]]), platt)
-    distances = learned.positions.distances(joined(_rows(known, test), candidate.layers))
+    distances = learned.positions.distances(joined(_rows(known, test), learned.layers))
     probability = learned.calibration(top_mean(distances, candidate.top_share))
     return {DEFECT: probability} | _heat_of(material, test, _heat(distances, found, parts))
 

@@ -129,13 +129,17 @@ ROWS: tuple[TableRow, ...] = (
         ),
         limits=(
             "Few independent good tiles (227), of which many carry stains and scratches that look like faint cracks, "
-            "and one backbone that knows photographs and stays frozen. Size, layers and share of positions are chosen "
-            "inside each training part; how coarse and soft positions are was chosen while looking at these folds. A "
-            "position is 32 pixels, which makes the heat map coarse. The patch memory is not among the choices: it "
-            "ranked far behind and takes most of the time."
+            "and backbones that know photographs and stay frozen. Backbone, size, layers and share of positions are "
+            "chosen inside each training part; how coarse and soft positions are was chosen while looking at these "
+            "folds. A position is 32 pixels, which makes the heat map coarse. The patch memory is not among the "
+            "choices: it ranked far behind and takes most of the time."
         ),
         compares_naive=True,
-        efforts={"128x128": _quick(128), "256x256 alone": _quick(256)},
+        efforts={
+            "lite0 at 128x128": _quick(128).with_usual_backbone(),
+            "lite0 at 256x256": _quick(256).with_usual_backbone(),
+            "lite0 at both inputs": Grid(methods=QUICK_METHODS).with_usual_backbone(),
+        },
     ),
     anomaly_row(
         "elpv-anomaly",

@@ -19,6 +19,8 @@ from trainer.domain.thresholds import Thresholds
 Array = npt.NDArray[np.float32]
 
 GAUSSIAN, MEMORY = "gaussian", "memory"
+USUAL: Final = "lite0"
+"""The backbone of every other task."""
 RIDGE: Final = 0.1
 SOFTNESS: Final = 0.7
 """How far a position looks at those beside it, in positions: no two parts lie exactly alike under the camera."""
