@@ -145,14 +145,24 @@ def encode(schema: Json, value: str, types: dict[str, Json]) -> str:
     return value
 
 
-def decode(schema: Json, value: str, types: dict[str, Json]) -> str:
-    """Python expression that turns what the Avro reader gives into a record's field."""
+def decode(field: Json, types: dict[str, Json]) -> str:
+    """Python expression that turns what the Avro reader gives into a record's field. A field with a default may be
+    absent: services also read records back from JSON that an earlier release stored.
+    """
+    schema, name = field["type"], f'"{field["name"]}"'
+    default = field.get("default")
+    if "default" not in field:
+        value = f"raw[{name}]"
+    elif default is None:
+        value = f"raw.get({name})"
+    else:
+        value = f"raw.get({name}, {json.dumps(default) if isinstance(default, str) else repr(default)})"
     if is_record(schema, types):
         return f"{schema}.from_avro({value})"
     if isinstance(schema, list):
         record = next((s for s in schema if is_record(s, types)), None)
         if record:
-            return f"None if {value} is None else {record}.from_avro({value})"
+            return f"None if {value} is None else {record}.from_avro(raw[{name}])"
     if isinstance(schema, dict) and schema["type"] == "array" and is_record(schema["items"], types):
         return f"[{schema['items']}.from_avro(item) for item in {value}]"
     return value
@@ -190,8 +200,7 @@ def python_record(schema: Json, types: dict[str, Json]) -> str:
         "        return cls(",
     ]
     for f in fields:
-        raw = f'raw["{f["name"]}"]'
-        lines.append(f"            {f['name']}={decode(f['type'], raw, types)},")
+        lines.append(f"            {f['name']}={decode(f, types)},")
     lines += ["        )", ""]
     return "\n".join(lines)
 

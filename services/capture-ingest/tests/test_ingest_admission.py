@@ -68,6 +68,7 @@ def test_the_station_fills_in_what_is_known_of_it(plant: Plant) -> None:
     receipt = admit(plant, png(), {"line": "L1", "station": "S1"})
     (recorded,) = plant.recorded
     assert (recorded.context.camera, recorded.context.capture_standard_version) == ("cam-9", "cs-4")
+    assert recorded.assumed == ["camera", "capture_standard_version"]
     assert set(receipt.missing) == {
         "part_number",
         "product_variant",
@@ -76,6 +77,16 @@ def test_the_station_fills_in_what_is_known_of_it(plant: Plant) -> None:
         "origin",
         "captured_at",
     }
+
+
+def test_customer_and_settings_travel_as_they_were_said(plant: Plant) -> None:
+    plant.stations["L1", "S1"] = StationDefaults("cam-9", "cs-4")
+    said = metadata(camera="cam-1", customer="ACME", settings={"exposure_us": 4000, "lens": "25 mm"})
+    admit(plant, png(), said)
+    (recorded,) = plant.recorded
+    assert (recorded.context.customer, recorded.context.camera) == ("ACME", "cam-1")
+    assert recorded.settings == {"exposure_us": "4000", "lens": "25 mm"}
+    assert "camera" not in recorded.assumed
 
 
 def test_a_clock_that_is_ahead_refuses_nothing_and_is_named(plant: Plant) -> None:

@@ -39,6 +39,20 @@ def test_names_nobody_knows_are_told_and_not_kept() -> None:
     assert metadata.fields == HERE
 
 
+def test_settings_come_as_an_object_or_flat_and_the_object_comes_first() -> None:
+    flat = {"settings.lens": "25 mm", "settings.exposure_us": "4000", "settings.zoom": "3"}
+    metadata = read_metadata(
+        {**HERE, **flat, "settings": {"exposure_us": 5000, "angle_deg": 90.5, "mood": "calm"}}
+    )
+    assert metadata.settings == {"lens": "25 mm", "exposure_us": "5000", "angle_deg": "90.5"}
+    assert metadata.ignored == ("settings.mood", "settings.zoom")
+    assert (
+        read_metadata({**HERE, "settings": None}).settings
+        == read_metadata({**HERE, "settings": ""}).settings
+        == {}
+    )
+
+
 @pytest.mark.parametrize("name", ["line", "station"])
 def test_without_line_or_station_nothing_can_be_filed(name: str) -> None:
     with pytest.raises(MetadataError) as caught:
@@ -63,6 +77,15 @@ def test_a_line_can_be_a_key_a_topic_level_and_a_folder(bad: str) -> None:
         {"batch": "\ud800"},
         {"origin": "attic"},
         {"trigger_id": {"a": 1}},
+        {"customer": ["ACME"]},
+        {"settings": "4 ms"},
+        {"settings": 0},
+        {"settings": {"exposure_us": "4 ms"}},
+        {"settings": {"gain_db": True}},
+        {"settings.distance_mm": "nan"},
+        {"settings.mm_per_pixel": "inf"},
+        {"settings": {"lens": ["25 mm"]}},
+        {"settings": {"lens": "x" * 201}},
     ],
 )
 def test_what_is_there_but_unusable_is_refused(bad: dict[str, Any]) -> None:

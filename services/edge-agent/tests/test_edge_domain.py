@@ -68,6 +68,11 @@ def test_without_a_trigger_the_image_is_the_identity() -> None:
         ({**PLACE, "trigger_id": "\ud800"}, "invalid-metadata"),
         ({**PLACE, "origin": "moon"}, "invalid-metadata"),
         ({**PLACE, "notes": "x" * 9000}, "invalid-metadata"),
+        ({**PLACE, "settings": "4 ms"}, "invalid-metadata"),
+        ({**PLACE, "settings": 0}, "invalid-metadata"),
+        ({**PLACE, "settings": {"exposure_us": "4 ms"}}, "invalid-metadata"),
+        ({**PLACE, "settings.distance_mm": "nan"}, "invalid-metadata"),
+        ({**PLACE, "settings": {"lens": ["25 mm"]}}, "invalid-metadata"),
     ],
 )
 def test_what_the_plant_would_refuse_is_refused_at_once(said: object, reason: str) -> None:

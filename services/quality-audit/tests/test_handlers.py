@@ -273,7 +273,8 @@ def test_the_same_capture_again_is_a_replay_with_the_same_answer(plant: Plant) -
 
 def _frozen(e: Event[Any]) -> Event[Any]:
     """With hashable collections."""
-    data = dataclasses.replace(e.data, reasons=tuple(e.data.reasons), measures=tuple(e.data.measures.items()))
+    lists = {name: tuple(getattr(e.data, name)) for name in ("reasons", "deviations", "unproven")}
+    data = dataclasses.replace(e.data, **lists, measures=tuple(e.data.measures.items()))
     return dataclasses.replace(e, data=data)
 
 
@@ -331,6 +332,45 @@ def test_the_capture_standard_is_kept(plant: Plant) -> None:
     )
     assert good.verdict == "accepted"
     assert (bad.verdict, bad.reasons) == ("rejected", ["wrong-resolution", "wrong-format"])
+
+
+def test_a_deviation_is_counted_or_rejects_as_the_standard_says(plant: Plant) -> None:
+    plant.register("S5", lens="25 mm")
+    plant.register("S6", lens="25 mm", rejection_rules=[r.RejectionRule(reason="other-lens")])
+    for station, verdict, reasons in (("S5", "accepted", []), ("S6", "rejected", ["other-lens"])):
+        taken = plant.capture(png(part(1)), station=station)
+        told = dataclasses.replace(taken, data=dataclasses.replace(taken.data, settings={"lens": "35 mm"}))
+        (audited,) = plant.audit(told)
+        assert (audited.verdict, audited.reasons) == (verdict, reasons)
+        (deviation,) = audited.deviations
+        assert (deviation.reason, deviation.standard_version) == ("other-lens", "cs-1")
+        assert (deviation.allowed, deviation.found, deviation.rejects) == ("25 mm", "35 mm", bool(reasons))
+        labels = {"line": "L1", "station": station, "reason": "other-lens"}
+        assert REGISTRY.get_sample_value("andon_audit_deviations_total", labels) == 1.0
+
+
+def test_what_a_capture_does_not_say_is_named_and_does_not_reject(plant: Plant) -> None:
+    plant.register("S5", lens="25 mm", distance_mm=180.0, camera="cam-1")
+    (audited,) = plant.audit(plant.capture(png(part(1)), station="S5"))
+    assert (audited.verdict, audited.deviations) == ("accepted", [])
+    assert audited.unproven == ["camera", "lens", "distance_mm"]
+
+
+def test_a_bounded_measure_is_part_of_the_evidence(plant: Plant) -> None:
+    bound = r.CaptureBound(name="background_spread", low=None, high=0.0)
+    plant.register("S5", bounds=[bound], rejection_rules=[r.RejectionRule(reason="wrong-background")])
+    (audited,) = plant.audit(plant.capture(png(part(1)), station="S5"))
+    assert audited.reasons == ["wrong-background"]
+    assert audited.measures["background_spread"] > 0
+    (elsewhere,) = plant.audit(plant.capture(png(part(1))))
+    assert "background_spread" not in elsewhere.measures
+
+
+def test_a_reason_of_the_standard_and_of_the_limits_is_named_once(plant: Plant) -> None:
+    sharp = r.CaptureBound(name="sharpness", low=9.0, high=None)
+    plant.register("S5", bounds=[sharp], rejection_rules=[r.RejectionRule(reason="blurred")])
+    (audited,) = plant.audit(plant.capture(png(blurred(part(1))), station="S5"))
+    assert audited.reasons.count("blurred") == 1
 
 
 @pytest.mark.parametrize("cut", [40, 200, -20])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from andon_chassis.codec import Codec, MemorySchemaRegistry
 from andon_chassis.database import Database, Transaction
 from andon_chassis.events import Event, Outcome
 from andon_chassis.testing import drain, publish, state_step
+from andon_events.records import Deviation, SeverityRule, TaxonomyClass, TaxonomyPublished
 from fastapi.testclient import TestClient
 from review_router.adapters.postgres import PostgresCases
 from review_router.api import make_app
@@ -186,3 +188,54 @@ def test_what_is_stored_is_plain_json(world: Any, database: Database) -> None:
     assert (row["line"], row["station"], row["state"]) == ("line-a", "cell-1", "decided")
     assert set(row["facts"]) == {"subject", "audit", "model", "verdict"}
     assert json.loads(json.dumps(row["facts"])) == row["facts"]
+
+
+def test_rules_of_the_taxonomy_and_deviations_of_the_capture_are_kept(world: Any, database: Database) -> None:
+    rule = SeverityRule(customer="ACME", class_name="crack", severity="major", disposition="hold")
+    crack = TaxonomyClass(name="crack", severity="minor", definition="", is_defect=True)
+    published = TaxonomyPublished(
+        taxonomy_version="t1", classes=[crack], rules=[rule], published_by="q", published_at=world.now
+    )
+    world.rulebook.apply(world.event(published, cause="t1"))
+    deviation = Deviation(
+        reason="other-lens",
+        field="lens",
+        what="lens",
+        standard_version="1",
+        allowed="25 mm",
+        found="35 mm",
+        rejects=False,
+    )
+    audited = world.audited(1, customer="ACME")
+    told = replace(audited, data=replace(audited.data, deviations=[deviation], unproven=["gain_db"]))
+    (decided,) = decide(world, database, told, world.scored(1, 0.9))
+    assert (decided.kind, decided.evidence.severity_rule, decided.evidence.disposition_rule) == (
+        "hold",
+        rule,
+        rule,
+    )
+    assert (decided.evidence.deviations, decided.evidence.unproven) == ([deviation], ["gain_db"])
+    case, (ruling,) = DatabaseArchive(database).find(world.capture(1))  # type: ignore[misc]
+    assert ruling.decision.disposition_rule == rule
+    assert replay(case, ruling).same
+    shown = (
+        TestClient(make_app(DatabaseArchive(database)))
+        .get(f"/v1/captures/{world.capture(1)}/decisions")
+        .json()
+    )
+    assert shown["decisions"][0]["severity_rule"]["customer"] == "ACME"
+    assert shown["decisions"][0]["replay"]["same"]
+
+
+def test_what_an_earlier_release_stored_is_read(world: Any, database: Database) -> None:
+    decide(world, database, world.audited(1), world.scored(1, 0.5))
+    with database.transaction() as tx:
+        tx.connection.execute(
+            "UPDATE cases SET facts = facts #- '{audit,deviations}' #- '{audit,unproven}'"
+            " #- '{subject,context,customer}'"
+        )
+        tx.connection.execute("UPDATE rules SET rules = rules #- '{taxonomy,rules}'")
+    case, (ruling,) = DatabaseArchive(database).find(world.capture(1))  # type: ignore[misc]
+    assert replay(case, ruling).same
+    (corrected,) = decide(world, database, world.reviewed(1, "good"))
+    assert (corrected.kind, corrected.context.customer) == ("pass", None)

@@ -14,6 +14,36 @@ from andon_events.immutable import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureBound:
+    """Between which values a setting of the capture, or a measure of its image, must lie; both ends belong to it.
+
+    Attributes:
+        name: What is bounded, as in andon_events.standards.
+        low: Null for no lower end.
+        high: Null for no upper end.
+    """
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "low": self.low,
+            "high": self.high,
+        }
+
+    @classmethod
+    def from_avro(cls, raw: dict[str, Any]) -> CaptureBound:
+        return cls(
+            name=raw["name"],
+            low=raw.get("low"),
+            high=raw.get("high"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureContext:
     """Everything known about where, when and of what an image was taken (M2.2). Unknown is null, and is counted.
 
@@ -24,6 +54,7 @@ class CaptureContext:
         part_number: Part number: the kind of part.
         part_id: Serial number of this very part.
         product_variant: Product variant, for example mono or poly.
+        customer: Whom the part is for.
         batch: Batch or lot.
         shift: Shift.
         operator: Operator at the station.
@@ -39,6 +70,7 @@ class CaptureContext:
     part_number: str | None = None
     part_id: str | None = None
     product_variant: str | None = None
+    customer: str | None = None
     batch: str | None = None
     shift: str | None = None
     operator: str | None = None
@@ -55,6 +87,7 @@ class CaptureContext:
             "part_number": self.part_number,
             "part_id": self.part_id,
             "product_variant": self.product_variant,
+            "customer": self.customer,
             "batch": self.batch,
             "shift": self.shift,
             "operator": self.operator,
@@ -69,17 +102,18 @@ class CaptureContext:
         return cls(
             line=raw["line"],
             station=raw["station"],
-            camera=raw["camera"],
-            part_number=raw["part_number"],
-            part_id=raw["part_id"],
-            product_variant=raw["product_variant"],
-            batch=raw["batch"],
-            shift=raw["shift"],
-            operator=raw["operator"],
-            supplier=raw["supplier"],
-            material=raw["material"],
-            origin=raw["origin"],
-            capture_standard_version=raw["capture_standard_version"],
+            camera=raw.get("camera"),
+            part_number=raw.get("part_number"),
+            part_id=raw.get("part_id"),
+            product_variant=raw.get("product_variant"),
+            customer=raw.get("customer"),
+            batch=raw.get("batch"),
+            shift=raw.get("shift"),
+            operator=raw.get("operator"),
+            supplier=raw.get("supplier"),
+            material=raw.get("material"),
+            origin=raw.get("origin", "production"),
+            capture_standard_version=raw.get("capture_standard_version"),
         )
 
 
@@ -114,6 +148,52 @@ class ConfidenceBand:
             pass_below=raw["pass_below"],
             reject_from=raw["reject_from"],
             reject_as=raw["reject_as"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """What a capture does otherwise than its capture standard says.
+
+    Attributes:
+        reason: Code: other-camera, other-lens, wrong-exposure, wrong-lighting, wrong-distance, wrong-angle, wrong-background, wrong-orientation, out-of-focus, wrong-trigger-timing, wrong-scale, other-standard-version, or one of the audit's.
+        field: Field of the standard.
+        what: What was held against it: a setting, a measure of the image, or the field itself.
+        standard_version: The version it was held against.
+        allowed: Value or bounds of the standard, in words.
+        found: Of this capture.
+        rejects: The standard's rejection rules, or the audit's own, make it a reason to reject; else it is counted.
+    """
+
+    reason: str
+    field: str
+    what: str
+    standard_version: str
+    allowed: str
+    found: str
+    rejects: bool
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "reason": self.reason,
+            "field": self.field,
+            "what": self.what,
+            "standard_version": self.standard_version,
+            "allowed": self.allowed,
+            "found": self.found,
+            "rejects": self.rejects,
+        }
+
+    @classmethod
+    def from_avro(cls, raw: dict[str, Any]) -> Deviation:
+        return cls(
+            reason=raw["reason"],
+            field=raw["field"],
+            what=raw["what"],
+            standard_version=raw["standard_version"],
+            allowed=raw["allowed"],
+            found=raw["found"],
+            rejects=raw["rejects"],
         )
 
 
@@ -203,9 +283,51 @@ class Region:
             width=raw["width"],
             height=raw["height"],
             score=raw["score"],
-            outline=raw["outline"],
-            measurements=raw["measurements"],
-            key_points=raw["key_points"],
+            outline=raw.get("outline", []),
+            measurements=raw.get("measurements", {}),
+            key_points=raw.get("key_points", {}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeverityRule:
+    """How severe a class is, or what becomes of the part, where all named fields hold; null stands for any (M4.2). Read with andon_events.severity.
+
+    Attributes:
+        product: Part number.
+        station: Station, or line/station.
+        customer: Customer.
+        class_name: Defect class; null for every defect.
+        severity: critical, major, minor or monitor-only; null where the rule does not say.
+        disposition: What becomes of a part with this defect: pass, reject, rework, hold, route-to-reviewer or escalate-to-engineering; null where the rule does not say.
+    """
+
+    product: str | None = None
+    station: str | None = None
+    customer: str | None = None
+    class_name: str | None = None
+    severity: str | None = None
+    disposition: str | None = None
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "product": self.product,
+            "station": self.station,
+            "customer": self.customer,
+            "class_name": self.class_name,
+            "severity": self.severity,
+            "disposition": self.disposition,
+        }
+
+    @classmethod
+    def from_avro(cls, raw: dict[str, Any]) -> SeverityRule:
+        return cls(
+            product=raw.get("product"),
+            station=raw.get("station"),
+            customer=raw.get("customer"),
+            class_name=raw.get("class_name"),
+            severity=raw.get("severity"),
+            disposition=raw.get("disposition"),
         )
 
 
@@ -216,6 +338,8 @@ class Evidence:
     Attributes:
         audit_verdict: accepted, rejected, ambiguous, or missing when a deadline passed without an audit.
         audit_reasons: Reason codes of the audit.
+        deviations: What is otherwise than the station's capture standard in force says, whether it rejects or is only counted.
+        unproven: What the standard lays down and neither the capture nor its image shows: fields of the standard, settings, measures.
         model_release: Release that scored the image.
         predicted_class: Most likely class.
         defect_score: Calibrated probability that the part is defective.
@@ -224,12 +348,16 @@ class Evidence:
         regions: What the model points at.
         policy_version: Policy in force.
         taxonomy_version: Taxonomy in force.
+        severity_rule: Rule of that taxonomy that settled the severity; null where the class itself did.
+        disposition_rule: Rule of that taxonomy that settled what becomes of the part; null where the policy did.
         review_id: Review that decided, for corrections.
         causes: Ids of the events decided on.
     """
 
     audit_verdict: str
     audit_reasons: list[str] = dataclass_field(default_factory=list)
+    deviations: list[Deviation] = dataclass_field(default_factory=list)
+    unproven: list[str] = dataclass_field(default_factory=list)
     model_release: str | None = None
     predicted_class: str | None = None
     defect_score: float | None = None
@@ -238,6 +366,8 @@ class Evidence:
     regions: list[Region] = dataclass_field(default_factory=list)
     policy_version: str
     taxonomy_version: str | None = None
+    severity_rule: SeverityRule | None = None
+    disposition_rule: SeverityRule | None = None
     review_id: str | None = None
     causes: list[str] = dataclass_field(default_factory=list)
 
@@ -245,6 +375,8 @@ class Evidence:
         return {
             "audit_verdict": self.audit_verdict,
             "audit_reasons": self.audit_reasons,
+            "deviations": [item.to_avro() for item in self.deviations],
+            "unproven": self.unproven,
             "model_release": self.model_release,
             "predicted_class": self.predicted_class,
             "defect_score": self.defect_score,
@@ -253,6 +385,8 @@ class Evidence:
             "regions": [item.to_avro() for item in self.regions],
             "policy_version": self.policy_version,
             "taxonomy_version": self.taxonomy_version,
+            "severity_rule": None if self.severity_rule is None else self.severity_rule.to_avro(),
+            "disposition_rule": None if self.disposition_rule is None else self.disposition_rule.to_avro(),
             "review_id": self.review_id,
             "causes": self.causes,
         }
@@ -261,17 +395,21 @@ class Evidence:
     def from_avro(cls, raw: dict[str, Any]) -> Evidence:
         return cls(
             audit_verdict=raw["audit_verdict"],
-            audit_reasons=raw["audit_reasons"],
-            model_release=raw["model_release"],
-            predicted_class=raw["predicted_class"],
-            defect_score=raw["defect_score"],
-            scores=raw["scores"],
-            heat_map=None if raw["heat_map"] is None else ObjectRef.from_avro(raw["heat_map"]),
-            regions=[Region.from_avro(item) for item in raw["regions"]],
+            audit_reasons=raw.get("audit_reasons", []),
+            deviations=[Deviation.from_avro(item) for item in raw.get("deviations", [])],
+            unproven=raw.get("unproven", []),
+            model_release=raw.get("model_release"),
+            predicted_class=raw.get("predicted_class"),
+            defect_score=raw.get("defect_score"),
+            scores=raw.get("scores", {}),
+            heat_map=None if raw.get("heat_map") is None else ObjectRef.from_avro(raw["heat_map"]),
+            regions=[Region.from_avro(item) for item in raw.get("regions", [])],
             policy_version=raw["policy_version"],
-            taxonomy_version=raw["taxonomy_version"],
-            review_id=raw["review_id"],
-            causes=raw["causes"],
+            taxonomy_version=raw.get("taxonomy_version"),
+            severity_rule=None if raw.get("severity_rule") is None else SeverityRule.from_avro(raw["severity_rule"]),
+            disposition_rule=None if raw.get("disposition_rule") is None else SeverityRule.from_avro(raw["disposition_rule"]),
+            review_id=raw.get("review_id"),
+            causes=raw.get("causes", []),
         )
 
 
@@ -310,6 +448,32 @@ class ImageRef:
             height=raw["height"],
             channels=raw["channels"],
             bit_depth=raw["bit_depth"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectionRule:
+    """When an image is not used.
+
+    Attributes:
+        reason: Reason code of a deviation.
+        rule: In words, for people.
+    """
+
+    reason: str
+    rule: str = ""
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "reason": self.reason,
+            "rule": self.rule,
+        }
+
+    @classmethod
+    def from_avro(cls, raw: dict[str, Any]) -> RejectionRule:
+        return cls(
+            reason=raw["reason"],
+            rule=raw.get("rule", ""),
         )
 
 
@@ -397,8 +561,8 @@ class ReviewAnswer:
         return cls(
             reviewer=raw["reviewer"],
             verdict=raw["verdict"],
-            class_name=raw["class_name"],
-            note=raw["note"],
+            class_name=raw.get("class_name"),
+            note=raw.get("note"),
             answered_at=raw["answered_at"],
         )
 
@@ -433,11 +597,11 @@ class Scope:
     @classmethod
     def from_avro(cls, raw: dict[str, Any]) -> Scope:
         return cls(
-            line=raw["line"],
-            station=raw["station"],
-            part_number=raw["part_number"],
-            product_variant=raw["product_variant"],
-            class_name=raw["class_name"],
+            line=raw.get("line"),
+            station=raw.get("station"),
+            part_number=raw.get("part_number"),
+            product_variant=raw.get("product_variant"),
+            class_name=raw.get("class_name"),
         )
 
 
@@ -477,15 +641,17 @@ class TaxonomyClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureAudited:
-    """The image was measured against its station's limits: accepted, rejected or ambiguous, with reasons.
+    """The image was held against its station's limits and capture standard: accepted, rejected or ambiguous, with reasons.
 
     Attributes:
         capture_id: UUID of the capture: one trigger at one station.
         context: Where and of what.
         image: The image.
         verdict: accepted, rejected or ambiguous.
-        reasons: blurred, cropped, over-exposed, under-exposed, low-contrast, duplicate, near-duplicate, wrong-resolution, wrong-format, unreadable, unregistered-station.
-        measures: By name: sharpness, brightness, contrast, over_fraction, under_fraction, border_fraction.
+        reasons: blurred, cropped, over-exposed, under-exposed, low-contrast, duplicate, near-duplicate, wrong-resolution, wrong-format, unreadable, unregistered-station, unproven, or that of a deviation that the standard's rejection rules name.
+        deviations: What is otherwise than the station's capture standard in force says, whether it rejects or is only counted.
+        unproven: What the standard lays down and neither the capture nor its image shows: fields of the standard, settings, measures.
+        measures: By name: sharpness, brightness, contrast, over_fraction, under_fraction, border_fraction; others where the standard bounds them.
         perceptual_hash: 64-bit pHash in hex.
         duplicate_of: capture_id of the earlier twin.
         limits_version: Which limits judged.
@@ -499,6 +665,8 @@ class CaptureAudited:
     image: ImageRef
     verdict: str
     reasons: list[str] = dataclass_field(default_factory=list)
+    deviations: list[Deviation] = dataclass_field(default_factory=list)
+    unproven: list[str] = dataclass_field(default_factory=list)
     measures: dict[str, float] = dataclass_field(default_factory=dict)
     perceptual_hash: str | None = None
     duplicate_of: str | None = None
@@ -514,6 +682,8 @@ class CaptureAudited:
             "image": self.image.to_avro(),
             "verdict": self.verdict,
             "reasons": self.reasons,
+            "deviations": [item.to_avro() for item in self.deviations],
+            "unproven": self.unproven,
             "measures": self.measures,
             "perceptual_hash": self.perceptual_hash,
             "duplicate_of": self.duplicate_of,
@@ -530,11 +700,13 @@ class CaptureAudited:
             context=CaptureContext.from_avro(raw["context"]),
             image=ImageRef.from_avro(raw["image"]),
             verdict=raw["verdict"],
-            reasons=raw["reasons"],
-            measures=raw["measures"],
-            perceptual_hash=raw["perceptual_hash"],
-            duplicate_of=raw["duplicate_of"],
-            limits_version=raw["limits_version"],
+            reasons=raw.get("reasons", []),
+            deviations=[Deviation.from_avro(item) for item in raw.get("deviations", [])],
+            unproven=raw.get("unproven", []),
+            measures=raw.get("measures", {}),
+            perceptual_hash=raw.get("perceptual_hash"),
+            duplicate_of=raw.get("duplicate_of"),
+            limits_version=raw.get("limits_version"),
             audited_at=raw["audited_at"],
             captured_at=raw["captured_at"],
             received_at=raw["received_at"],
@@ -550,7 +722,9 @@ class CaptureRecorded:
         context: Where and of what.
         image: The image.
         trigger_id: The station's own id of the trigger.
+        settings: How the image was taken, by name: exposure_us, gain_db, lens, lighting, distance_mm ...
         missing: Names of context fields that should be known and are not.
+        assumed: Names of context fields that the capture did not say and that were filled in from its station.
         received_via: http, folder or mqtt.
         captured_at: Event time: the trigger, by the station's clock.
         received_at: When the plant server had it.
@@ -560,7 +734,9 @@ class CaptureRecorded:
     context: CaptureContext
     image: ImageRef
     trigger_id: str | None = None
+    settings: dict[str, str] = dataclass_field(default_factory=dict)
     missing: list[str] = dataclass_field(default_factory=list)
+    assumed: list[str] = dataclass_field(default_factory=list)
     received_via: str
     captured_at: datetime
     received_at: datetime
@@ -571,7 +747,9 @@ class CaptureRecorded:
             "context": self.context.to_avro(),
             "image": self.image.to_avro(),
             "trigger_id": self.trigger_id,
+            "settings": self.settings,
             "missing": self.missing,
+            "assumed": self.assumed,
             "received_via": self.received_via,
             "captured_at": self.captured_at,
             "received_at": self.received_at,
@@ -583,8 +761,10 @@ class CaptureRecorded:
             capture_id=raw["capture_id"],
             context=CaptureContext.from_avro(raw["context"]),
             image=ImageRef.from_avro(raw["image"]),
-            trigger_id=raw["trigger_id"],
-            missing=raw["missing"],
+            trigger_id=raw.get("trigger_id"),
+            settings=raw.get("settings", {}),
+            missing=raw.get("missing", []),
+            assumed=raw.get("assumed", []),
             received_via=raw["received_via"],
             captured_at=raw["captured_at"],
             received_at=raw["received_at"],
@@ -634,7 +814,7 @@ class ActionClosed:
             signal_id=raw["signal_id"],
             kind=raw["kind"],
             outcome=raw["outcome"],
-            proof=raw["proof"],
+            proof=raw.get("proof", {}),
             note=raw["note"],
             closed_by=raw["closed_by"],
             closed_at=raw["closed_at"],
@@ -761,14 +941,14 @@ class DispositionDecided:
         return cls(
             disposition_id=raw["disposition_id"],
             revision=raw["revision"],
-            corrects=raw["corrects"],
+            corrects=raw.get("corrects"),
             capture_id=raw["capture_id"],
             context=CaptureContext.from_avro(raw["context"]),
             image=ImageRef.from_avro(raw["image"]),
             kind=raw["kind"],
-            reasons=raw["reasons"],
-            severity=raw["severity"],
-            class_name=raw["class_name"],
+            reasons=raw.get("reasons", []),
+            severity=raw.get("severity"),
+            class_name=raw.get("class_name"),
             decided_by=raw["decided_by"],
             evidence=Evidence.from_avro(raw["evidence"]),
             decided_at=raw["decided_at"],
@@ -921,16 +1101,16 @@ class InferenceCompleted:
             context=CaptureContext.from_avro(raw["context"]),
             image=ImageRef.from_avro(raw["image"]),
             status=raw["status"],
-            status_reason=raw["status_reason"],
+            status_reason=raw.get("status_reason"),
             release=raw["release"],
-            shadow=raw["shadow"],
-            predicted_class=raw["predicted_class"],
-            defect_score=raw["defect_score"],
-            scores=raw["scores"],
-            regions=[Region.from_avro(item) for item in raw["regions"]],
-            heat_map=None if raw["heat_map"] is None else ObjectRef.from_avro(raw["heat_map"]),
-            band=raw["band"],
-            timings_ms=raw["timings_ms"],
+            shadow=raw.get("shadow", False),
+            predicted_class=raw.get("predicted_class"),
+            defect_score=raw.get("defect_score"),
+            scores=raw.get("scores", {}),
+            regions=[Region.from_avro(item) for item in raw.get("regions", [])],
+            heat_map=None if raw.get("heat_map") is None else ObjectRef.from_avro(raw["heat_map"]),
+            band=raw.get("band"),
+            timings_ms=raw.get("timings_ms", {}),
             completed_at=raw["completed_at"],
             captured_at=raw["captured_at"],
             received_at=raw["received_at"],
@@ -989,8 +1169,8 @@ class LabelApproved:
             class_name=raw["class_name"],
             is_defect=raw["is_defect"],
             approved_by=raw["approved_by"],
-            taxonomy_version=raw["taxonomy_version"],
-            review_id=raw["review_id"],
+            taxonomy_version=raw.get("taxonomy_version"),
+            review_id=raw.get("review_id"),
             approved_at=raw["approved_at"],
         )
 
@@ -1094,10 +1274,10 @@ class MesFindingReceived:
             kind=raw["kind"],
             capture_id=raw["capture_id"],
             context=CaptureContext.from_avro(raw["context"]),
-            class_name=raw["class_name"],
-            disposition_kind=raw["disposition_kind"],
+            class_name=raw.get("class_name"),
+            disposition_kind=raw.get("disposition_kind"),
             reported_by=raw["reported_by"],
-            note=raw["note"],
+            note=raw.get("note"),
             found_at=raw["found_at"],
             received_at=raw["received_at"],
         )
@@ -1148,8 +1328,8 @@ class ModelReleased:
             mode=raw["mode"],
             released_by=raw["released_by"],
             released_at=raw["released_at"],
-            share=raw["share"],
-            fallbacks=[ReleaseRef.from_avro(item) for item in raw["fallbacks"]],
+            share=raw.get("share", 1.0),
+            fallbacks=[ReleaseRef.from_avro(item) for item in raw.get("fallbacks", [])],
         )
 
 
@@ -1202,8 +1382,8 @@ class ModelRolledBack:
             reason=raw["reason"],
             rolled_back_by=raw["rolled_back_by"],
             rolled_back_at=raw["rolled_back_at"],
-            mode=raw["mode"],
-            follows=raw["follows"],
+            mode=raw.get("mode", "active"),
+            follows=raw.get("follows", False),
         )
 
 
@@ -1264,8 +1444,8 @@ class ModelTrained:
             pass_below=raw["pass_below"],
             reject_from=raw["reject_from"],
             trained_at=raw["trained_at"],
-            card=None if raw["card"] is None else ObjectRef.from_avro(raw["card"]),
-            reports=[ReleaseReport.from_avro(item) for item in raw["reports"]],
+            card=None if raw.get("card") is None else ObjectRef.from_avro(raw["card"]),
+            reports=[ReleaseReport.from_avro(item) for item in raw.get("reports", [])],
         )
 
 
@@ -1387,11 +1567,11 @@ class ReviewCompleted:
             capture_id=raw["capture_id"],
             context=CaptureContext.from_avro(raw["context"]),
             verdict=raw["verdict"],
-            class_name=raw["class_name"],
+            class_name=raw.get("class_name"),
             answers=[ReviewAnswer.from_avro(item) for item in raw["answers"]],
             agreed=raw["agreed"],
             decided_by=raw["decided_by"],
-            model_verdict=raw["model_verdict"],
+            model_verdict=raw.get("model_verdict"),
             completed_at=raw["completed_at"],
             captured_at=raw["captured_at"],
         )
@@ -1462,11 +1642,11 @@ class ReviewRequested:
             capture_id=raw["capture_id"],
             context=CaptureContext.from_avro(raw["context"]),
             image=ImageRef.from_avro(raw["image"]),
-            heat_map=None if raw["heat_map"] is None else ObjectRef.from_avro(raw["heat_map"]),
-            regions=[Region.from_avro(item) for item in raw["regions"]],
-            reasons=raw["reasons"],
-            proposed_class=raw["proposed_class"],
-            defect_score=raw["defect_score"],
+            heat_map=None if raw.get("heat_map") is None else ObjectRef.from_avro(raw["heat_map"]),
+            regions=[Region.from_avro(item) for item in raw.get("regions", [])],
+            reasons=raw.get("reasons", []),
+            proposed_class=raw.get("proposed_class"),
+            defect_score=raw.get("defect_score"),
             answers_wanted=raw["answers_wanted"],
             due_at=raw["due_at"],
             requested_at=raw["requested_at"],
@@ -1483,10 +1663,22 @@ class StationPublished:
         line: Line.
         station: Station.
         camera: Camera.
+        lens: Lens.
         capture_standard_version: Version in force.
         width: Expected pixels, null for any.
         height: Expected pixels, null for any.
+        exposure: In words; numbers are in bounds.
+        lighting: Lighting.
+        distance_mm: From the lens to the part.
+        angle_deg: Between the view and the surface.
+        background: Background.
+        part_orientation: How the part lies.
+        focus: Focus.
+        trigger_timing: When the image is taken.
         media_types: Allowed media types; empty for any.
+        mm_per_pixel: Scale.
+        bounds: What is checked by number.
+        rejection_rules: When an image is not used.
         validated_variants: Variants the model may decide on; empty for any.
         takt_ms: Time per part.
         published_at: Processing time.
@@ -1495,10 +1687,22 @@ class StationPublished:
     line: str
     station: str
     camera: str | None = None
+    lens: str | None = None
     capture_standard_version: str
     width: int | None = None
     height: int | None = None
+    exposure: str | None = None
+    lighting: str | None = None
+    distance_mm: float | None = None
+    angle_deg: float | None = None
+    background: str | None = None
+    part_orientation: str | None = None
+    focus: str | None = None
+    trigger_timing: str | None = None
     media_types: list[str] = dataclass_field(default_factory=list)
+    mm_per_pixel: float | None = None
+    bounds: list[CaptureBound] = dataclass_field(default_factory=list)
+    rejection_rules: list[RejectionRule] = dataclass_field(default_factory=list)
     validated_variants: list[str] = dataclass_field(default_factory=list)
     takt_ms: int = 1000
     published_at: datetime
@@ -1508,10 +1712,22 @@ class StationPublished:
             "line": self.line,
             "station": self.station,
             "camera": self.camera,
+            "lens": self.lens,
             "capture_standard_version": self.capture_standard_version,
             "width": self.width,
             "height": self.height,
+            "exposure": self.exposure,
+            "lighting": self.lighting,
+            "distance_mm": self.distance_mm,
+            "angle_deg": self.angle_deg,
+            "background": self.background,
+            "part_orientation": self.part_orientation,
+            "focus": self.focus,
+            "trigger_timing": self.trigger_timing,
             "media_types": self.media_types,
+            "mm_per_pixel": self.mm_per_pixel,
+            "bounds": [item.to_avro() for item in self.bounds],
+            "rejection_rules": [item.to_avro() for item in self.rejection_rules],
             "validated_variants": self.validated_variants,
             "takt_ms": self.takt_ms,
             "published_at": self.published_at,
@@ -1522,30 +1738,44 @@ class StationPublished:
         return cls(
             line=raw["line"],
             station=raw["station"],
-            camera=raw["camera"],
+            camera=raw.get("camera"),
+            lens=raw.get("lens"),
             capture_standard_version=raw["capture_standard_version"],
-            width=raw["width"],
-            height=raw["height"],
-            media_types=raw["media_types"],
-            validated_variants=raw["validated_variants"],
-            takt_ms=raw["takt_ms"],
+            width=raw.get("width"),
+            height=raw.get("height"),
+            exposure=raw.get("exposure"),
+            lighting=raw.get("lighting"),
+            distance_mm=raw.get("distance_mm"),
+            angle_deg=raw.get("angle_deg"),
+            background=raw.get("background"),
+            part_orientation=raw.get("part_orientation"),
+            focus=raw.get("focus"),
+            trigger_timing=raw.get("trigger_timing"),
+            media_types=raw.get("media_types", []),
+            mm_per_pixel=raw.get("mm_per_pixel"),
+            bounds=[CaptureBound.from_avro(item) for item in raw.get("bounds", [])],
+            rejection_rules=[RejectionRule.from_avro(item) for item in raw.get("rejection_rules", [])],
+            validated_variants=raw.get("validated_variants", []),
+            takt_ms=raw.get("takt_ms", 1000),
             published_at=raw["published_at"],
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxonomyPublished:
-    """The defect classes and severities in force.
+    """The defect classes in force, and where their severities and dispositions differ.
 
     Attributes:
         taxonomy_version: Version.
         classes: All classes.
+        rules: Where severity or disposition differ; the most specific one wins.
         published_by: Person.
         published_at: Processing time.
     """
 
     taxonomy_version: str
     classes: list[TaxonomyClass]
+    rules: list[SeverityRule] = dataclass_field(default_factory=list)
     published_by: str
     published_at: datetime
 
@@ -1553,6 +1783,7 @@ class TaxonomyPublished:
         return {
             "taxonomy_version": self.taxonomy_version,
             "classes": [item.to_avro() for item in self.classes],
+            "rules": [item.to_avro() for item in self.rules],
             "published_by": self.published_by,
             "published_at": self.published_at,
         }
@@ -1562,6 +1793,7 @@ class TaxonomyPublished:
         return cls(
             taxonomy_version=raw["taxonomy_version"],
             classes=[TaxonomyClass.from_avro(item) for item in raw["classes"]],
+            rules=[SeverityRule.from_avro(item) for item in raw.get("rules", [])],
             published_by=raw["published_by"],
             published_at=raw["published_at"],
         )

@@ -39,7 +39,7 @@ CAPTURE_AUDITED = Topic(
     compatibility="BACKWARD_TRANSITIVE",
     config={"cleanup.policy": "delete", "retention.ms": "2592000000"},
 )
-"""The image was measured against its station's limits: accepted, rejected or ambiguous, with reasons."""
+"""The image was held against its station's limits and capture standard: accepted, rejected or ambiguous, with reasons."""
 
 CAPTURE_RECORDED = Topic(
     name="capture.recorded",
@@ -226,7 +226,7 @@ TAXONOMY_PUBLISHED = Topic(
     compatibility="BACKWARD_TRANSITIVE",
     config={"cleanup.policy": "compact", "retention.ms": "-1"},
 )
-"""The defect classes and severities in force."""
+"""The defect classes in force, and the rules by which severity and disposition differ."""
 
 TOPICS: dict[str, Topic] = {t.name: t for t in (CAPTURE_AUDITED, CAPTURE_RECORDED, DATASET_ACTION_CLOSED, DATASET_ACTION_OPENED, DISPOSITION_DECIDED, FEEDBACK_SIGNAL_RAISED, INFERENCE_COMPLETED, LABEL_APPROVED, MES_DELIVERED, MES_FINDING_RECEIVED, MODEL_RELEASED, MODEL_ROLLED_BACK, MODEL_TRAINED, POLICY_PUBLISHED, REVIEW_COMPLETED, REVIEW_REQUESTED, STATION_PUBLISHED, TAXONOMY_PUBLISHED)}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from andon_events.standards import NUMBERS, SETTINGS
+
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": ["string", "null"]}
@@ -18,6 +20,7 @@ _METADATA: Schema = {
         "part_number": _TEXT,
         "part_id": _TEXT,
         "product_variant": _TEXT,
+        "customer": {**_TEXT, "description": "Whom the part is for."},
         "batch": _TEXT,
         "shift": _TEXT,
         "operator": _TEXT,
@@ -27,6 +30,15 @@ _METADATA: Schema = {
         "capture_standard_version": _TEXT,
         "trigger_id": {**_TEXT, "description": "The station's own id of the trigger; tells a repeat."},
         "captured_at": {**_TEXT, "format": "date-time", "description": "With an offset."},
+        "settings": {
+            "type": ["object", "null"],
+            "description": "How the image was taken, for the capture standard to be held against. In flat metadata"
+            " (MQTT properties, columns of an index) each name stands alone: settings.lens.",
+            "properties": {
+                name: {"type": ["number", "string", "null"]} if name in NUMBERS else _TEXT
+                for name in SETTINGS
+            },
+        },
     },
 }
 _RECEIPT: Schema = {

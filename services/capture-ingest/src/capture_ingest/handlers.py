@@ -220,6 +220,8 @@ class Admission:
                 bit_depth=header.bit_depth,
             ),
             trigger_id=metadata.trigger_id,
+            settings=dict(metadata.settings),
+            assumed=[name for name in fields if name not in metadata.fields],
             missing=missing_from(fields) + ([] if trusted else ["captured_at"]),
             received_via=ticket.submission.via,
             captured_at=captured_at,

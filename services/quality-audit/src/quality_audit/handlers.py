@@ -7,7 +7,7 @@ answer again. Stations nobody registered are measured and not remembered: anyone
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,9 @@ from prometheus_client import Counter
 
 from quality_audit.domain.duplicates import LEAST_CORRELATION, Fingerprint, Seen, correlation
 from quality_audit.domain.limits import ABSOLUTE, LearningSettings, Limits
-from quality_audit.domain.measures import measure
-from quality_audit.domain.station import Standard, StationMemory
+from quality_audit.domain.measures import measure, measure_bounded
+from quality_audit.domain.standard import Compliance, Shot, Standard, compare, numbers_of
+from quality_audit.domain.station import StationMemory
 from quality_audit.domain.verdict import (
     ACCEPTED,
     DUPLICATE,
@@ -37,6 +38,9 @@ from quality_audit.ports import Images, Look, Looker, StandardOf, UnreadableErro
 
 VERDICTS = Counter("andon_audit_verdicts_total", "Audited images", ["line", "station", "verdict"])
 REASONS = Counter("andon_audit_reasons_total", "Reasons to reject or doubt", ["line", "station", "reason"])
+DEVIATIONS = Counter(
+    "andon_audit_deviations_total", "Deviations from capture standards", ["line", "station", "reason"]
+)
 
 NOBODY = "unregistered"
 """Label of stations nobody registered: each invented name would be a time series."""
@@ -156,6 +160,8 @@ class Auditor:
             image=capture.image,
             verdict=verdict.verdict,
             reasons=verdict.reasons,
+            deviations=list(verdict.deviations),
+            unproven=list(verdict.unproven),
             measures=dict(verdict.measures),
             perceptual_hash=hash_to_hex(look.perceptual_hash) if look else None,
             duplicate_of=verdict.duplicate_of,
@@ -189,9 +195,12 @@ class Auditor:
         reject = [UNREGISTERED] if standard is None else []
         if look is None:
             return Verdict(REJECTED, [*reject, trouble])
-        if standard is not None:
-            reject += standard.violations(image.width, image.height, image.object.media_type)
         measures = measure(look.grey)
+        compliance = Compliance()
+        if standard is not None:
+            measures |= measure_bounded(look.grey, standard.measured)
+            compliance = compare(standard, shot_of(capture, measures))
+            reject += compliance.rejects
         limits = station.memory.limits(capture.context.product_variant) if station else ABSOLUTE
         self._keep(limits)
         crossed, doubted = limits.reasons(measures)
@@ -201,7 +210,9 @@ class Auditor:
             why, twin = self._twin(image, look, station)
             reject += why
         verdict, reasons = decide(reject, doubted)
-        return Verdict(verdict, reasons, measures, twin, limits.version)
+        return Verdict(
+            verdict, reasons, measures, twin, limits.version, compliance.deviations, compliance.unproven
+        )
 
     def _twin(self, image: r.ImageRef, look: Look, station: _Station) -> tuple[list[str], str | None]:
         """The reason code and the capture_id of an earlier image that shows the same; nothing when none does."""
@@ -297,6 +308,31 @@ def _count(context: r.CaptureContext, verdict: Verdict, *, registered: bool) -> 
     VERDICTS.labels(line, station, verdict.verdict).inc()
     for reason in verdict.reasons:
         REASONS.labels(line, station, reason).inc()
+    for deviation in verdict.deviations:
+        DEVIATIONS.labels(line, station, deviation.reason).inc()
+
+
+def shot_of(capture: r.CaptureRecorded, measures: Mapping[str, float]) -> Shot:
+    """What is held against the standard: what was said of the capture, its file, its image, its times."""
+    context, image = capture.context, capture.image
+    numbers = {
+        **numbers_of(capture.settings),
+        **measures,
+        "bit_depth": image.bit_depth,
+        "channels": image.channels,
+    }
+    if "captured_at" not in capture.missing:
+        numbers["transfer_ms"] = (capture.received_at - capture.captured_at).total_seconds() * 1000
+    assumed = capture.assumed
+    return Shot(
+        standard_version=None if "capture_standard_version" in assumed else context.capture_standard_version,
+        camera=None if "camera" in assumed else context.camera,
+        width=image.width,
+        height=image.height,
+        media_type=image.object.media_type,
+        texts=capture.settings,
+        numbers=numbers,
+    )
 
 
 def _hash(audited: r.CaptureAudited) -> int | None:

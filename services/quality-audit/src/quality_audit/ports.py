@@ -10,7 +10,7 @@ from andon_events.records import ObjectRef
 
 from quality_audit.domain.duplicates import Fingerprint
 from quality_audit.domain.measures import Grey
-from quality_audit.domain.station import Standard
+from quality_audit.domain.standard import Standard
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,13 @@ def news_of(event: Event[Any]) -> News | None:
         check_storable(data)
     if isinstance(data, records.CaptureAudited):
         _known("audit verdict", data.verdict, AUDIT_VERDICTS)
-        audit = Audit(data.verdict, tuple(data.reasons), event.id)
+        audit = Audit(
+            verdict=data.verdict,
+            reasons=tuple(data.reasons),
+            event_id=event.id,
+            deviations=tuple(one.to_avro() for one in data.deviations),
+            unproven=tuple(data.unproven),
+        )
         return News(
             data.capture_id, event.id, lambda c, r, now: see_audit(c, audit, r, now), lambda: _subject(event)
         )
@@ -209,6 +215,8 @@ def _evidence(case: Case, ruling: Ruling) -> records.Evidence:
     return records.Evidence(
         audit_verdict=audit.verdict if audit else "missing",
         audit_reasons=list(audit.reasons) if audit else [],
+        deviations=[records.Deviation.from_avro(dict(one)) for one in audit.deviations] if audit else [],
+        unproven=list(audit.unproven) if audit else [],
         model_release=model.release if model else None,
         predicted_class=model.predicted_class if model else None,
         defect_score=model.defect_score if model else None,
@@ -217,6 +225,8 @@ def _evidence(case: Case, ruling: Ruling) -> records.Evidence:
         regions=[records.Region.from_avro(dict(region)) for region in model.regions] if model else [],
         policy_version=ruling.rules.policy.version,
         taxonomy_version=ruling.rules.taxonomy.version,
+        severity_rule=ruling.decision.severity_rule,
+        disposition_rule=ruling.decision.disposition_rule,
         review_id=verdict.review_id if verdict else None,
         causes=[known.event_id for known in (audit, model, verdict) if known],
     )

@@ -15,6 +15,7 @@ from andon_chassis.errors import Invalid
 from andon_chassis.events import Event
 from andon_events import records
 from andon_events import topics as t
+from andon_events.severity import faults
 
 from review_router.checks import check_storable
 from review_router.domain import rules as r
@@ -66,15 +67,14 @@ class Rulebook:
         self._snapshot = _Snapshot()
 
     def apply(self, event: Event[Any]) -> None:
-        """Follow one published change. Raises Invalid for a policy that cannot work; the old one stays."""
+        """Follow one published change. Raises Invalid for a policy or taxonomy that cannot work; the old one stays."""
         data, old = event.data, self._snapshot
         check_storable(data)
         if isinstance(data, records.PolicyPublished):
             scope = (data.scope.line, data.scope.station, data.scope.part_number, data.scope.product_variant)
             self._snapshot = replace(old, policies={**old.policies, scope: policy_of(data)}, found={})
         elif isinstance(data, records.TaxonomyPublished):
-            classes = tuple(DefectClass(c.name, c.severity, c.is_defect) for c in data.classes)
-            self._snapshot = replace(old, taxonomy=Taxonomy(data.taxonomy_version, classes), found={})
+            self._snapshot = replace(old, taxonomy=taxonomy_of(data), found={})
         elif isinstance(data, records.StationPublished):
             station = Station(tuple(data.validated_variants))
             self._snapshot = replace(
@@ -88,6 +88,19 @@ class Rulebook:
     def is_registered(self, line: str, station: str) -> bool:
         """Whether somebody published this station."""
         return (line, station) in self._snapshot.stations
+
+
+def taxonomy_of(data: records.TaxonomyPublished) -> Taxonomy:
+    """Raises Invalid("impossible-taxonomy")."""
+    wrong = faults(data.rules)
+    if wrong:
+        raise Invalid(
+            "impossible-taxonomy",
+            f"Taxonomy {data.taxonomy_version}: {'; '.join(wrong[:5])}. Publish it mended, as a version of its own; the"
+            " taxonomy before it stays in force.",
+        )
+    classes = tuple(DefectClass(c.name, c.severity, c.is_defect) for c in data.classes)
+    return Taxonomy(data.taxonomy_version, classes, tuple(data.rules))
 
 
 def policy_of(data: records.PolicyPublished) -> Policy:

@@ -29,5 +29,6 @@ def replay(case: Case, ruling: Ruling) -> Replay:
         model=known.model if ruling.saw_model else None,
         variant=known.variant,
         verdict=known.verdict,
+        place=known.place,
     )
     return Replay(ruling, decide_on(ruling.decision.basis, seen, ruling.rules))

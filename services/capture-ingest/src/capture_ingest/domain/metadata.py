@@ -6,10 +6,13 @@ and station, and a field that is there but unusable is a fault somebody should h
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from andon_events.standards import NUMBERS, SETTINGS
 
 CONTEXT_FIELDS: Final = (
     "line",
@@ -18,6 +21,7 @@ CONTEXT_FIELDS: Final = (
     "part_number",
     "part_id",
     "product_variant",
+    "customer",
     "batch",
     "shift",
     "operator",
@@ -36,7 +40,10 @@ EXPECTED_FIELDS: Final = (
     "origin",
     "capture_standard_version",
 )
-"""Named as missing when nobody said them; operator, supplier, material and serial number are optional."""
+"""Named as missing when nobody said them; customer, operator, supplier, material and serial number are optional."""
+
+SETTINGS_PREFIX: Final = "settings."
+"""Where metadata are flat - MQTT properties, columns of an index - `settings.lens` stands for `lens` in `settings`."""
 
 ORIGINS: Final = ("production", "lab")
 
@@ -62,6 +69,7 @@ class Metadata:
 
     Attributes:
         fields: Context fields that are known, by name; line and station always are.
+        settings: How the image was taken, by name.
         trigger_id: The station's own id of the trigger.
         captured_at: Time of the trigger, as the station wrote it.
         ignored: Names nobody here knows, for the sender to see.
@@ -71,6 +79,7 @@ class Metadata:
     trigger_id: str | None = None
     captured_at: str | None = None
     ignored: tuple[str, ...] = field(default=())
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -102,13 +111,45 @@ def read_metadata(raw: Mapping[str, object]) -> Metadata:
     if fields.get("origin", ORIGINS[0]) not in ORIGINS:
         raise MetadataError("invalid-metadata", f"origin is one of {', '.join(ORIGINS)}.")
     captured_at = raw.get("captured_at")
-    known = {*CONTEXT_FIELDS, "trigger_id", "captured_at"}
+    said = _settings_said(raw)
+    known = {*CONTEXT_FIELDS, "trigger_id", "captured_at", "settings"}
+    others = [name for name in raw if name not in known and not name.startswith(SETTINGS_PREFIX)]
+    others += [SETTINGS_PREFIX + name for name in said if name not in SETTINGS]
     return Metadata(
         fields,
         _text("trigger_id", raw.get("trigger_id")),
         None if captured_at is None else str(captured_at),
-        tuple(sorted(ascii(name)[1:-1][:LONGEST_VALUE] for name in raw if name not in known))[:20],
+        tuple(sorted(ascii(name)[1:-1][:LONGEST_VALUE] for name in others))[:20],
+        {name: text for name in SETTINGS if (text := _setting(name, said.get(name))) is not None},
     )
+
+
+def _settings_said(raw: Mapping[str, object]) -> dict[str, object]:
+    """Settings by name, from the object `settings` and from flat names; the object comes first."""
+    flat = {
+        name.removeprefix(SETTINGS_PREFIX): value
+        for name, value in raw.items()
+        if name.startswith(SETTINGS_PREFIX)
+    }
+    nested = raw.get("settings")
+    if nested is None or nested == "":
+        return flat
+    if not isinstance(nested, Mapping):
+        raise MetadataError("invalid-metadata", "settings is an object: a name and a value for each setting.")
+    return {**flat, **{str(name): value for name, value in nested.items()}}
+
+
+def _setting(name: str, value: object) -> str | None:
+    text = _text(SETTINGS_PREFIX + name, value)
+    if text is None or name not in NUMBERS:
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise MetadataError("invalid-metadata", f"{SETTINGS_PREFIX}{name} must be a number.")
+    return text
 
 
 def _text(name: str, value: object) -> str | None:

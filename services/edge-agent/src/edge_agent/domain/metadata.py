@@ -7,6 +7,7 @@ mended.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ CHECKED: Final = (
     "part_number",
     "part_id",
     "product_variant",
+    "customer",
     "batch",
     "shift",
     "operator",
@@ -30,6 +32,29 @@ CHECKED: Final = (
     "trigger_id",
 )
 """Fields that the plant reads. Others are sent along: a newer plant may know them."""
+
+SETTING_TEXTS: Final = (
+    "lens",
+    "exposure",
+    "lighting",
+    "background",
+    "part_orientation",
+    "focus",
+    "trigger_timing",
+)
+SETTING_NUMBERS: Final = (
+    "exposure_us",
+    "gain_db",
+    "aperture",
+    "lighting_level",
+    "distance_mm",
+    "angle_deg",
+    "orientation_deg",
+    "focus_mm",
+    "trigger_delay_ms",
+    "mm_per_pixel",
+)
+"""How an image was taken: in the object `settings`, or flat as `settings.lens`."""
 
 ORIGINS: Final = ("production", "lab")
 LONGEST_VALUE: Final = 200
@@ -94,6 +119,7 @@ def read(said: object, defaults: Mapping[str, str], at: datetime) -> Said:
         _check_name(name, known.get(name))
     if known.get("origin", ORIGINS[0]) not in ORIGINS:
         raise MetadataError("invalid-metadata", f"origin is one of {', '.join(ORIGINS)}.")
+    _check_settings(whole)
     whole.setdefault("captured_at", at.isoformat())
     text = json.dumps({**whole, **known})
     if len(text) > LONGEST:
@@ -111,6 +137,24 @@ def _check_name(name: str, text: str | None) -> None:
             "invalid-metadata",
             f"A {name} is 1 to 100 characters without slashes, wildcards (# + *) or control characters.",
         )
+
+
+def _check_settings(whole: Mapping[str, object]) -> None:
+    nested = whole.get("settings", {})
+    if not isinstance(nested, Mapping):
+        raise MetadataError("invalid-metadata", "settings is an object: a name and a value for each setting.")
+    for name in (*SETTING_TEXTS, *SETTING_NUMBERS):
+        label = f"settings.{name}"
+        text = _text(label, nested.get(name, whole.get(label)))
+        if text is not None and name in SETTING_NUMBERS and not _is_number(text):
+            raise MetadataError("invalid-metadata", f"{label} must be a number.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _text(name: str, value: object) -> str | None:

@@ -6,6 +6,7 @@ borders need a regular sample, sharpness needs real neighbours and gets full-res
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,12 +21,18 @@ CONTRAST: Final = "contrast"
 OVER_FRACTION: Final = "over_fraction"
 UNDER_FRACTION: Final = "under_fraction"
 BORDER_FRACTION: Final = "border_fraction"
+BACKGROUND_LEVEL: Final = "background_level"
+BACKGROUND_SPREAD: Final = "background_spread"
+EDGE_DIRECTION: Final = "edge_direction_deg"
 MEASURES: Final = (SHARPNESS, BRIGHTNESS, CONTRAST, OVER_FRACTION, UNDER_FRACTION, BORDER_FRACTION)
 
 _OVER_FROM, _UNDER_TO = 250, 5
 _BORDER_TOLERANCE = 2.0
 _SAMPLE_SIDE = 640
 _TILE, _TILES_PER_SIDE = 256, 4
+_FRAME = 0.05
+_DIRECTION_SIDE = 160
+_LEAST_COHERENCE = 0.1
 
 
 def measure(grey: Grey) -> dict[str, float]:
@@ -54,6 +61,26 @@ def measure(grey: Grey) -> dict[str, float]:
         UNDER_FRACTION: np.count_nonzero(sample <= _UNDER_TO) / sample.size,
         BORDER_FRACTION: max(rows.widest_band(), columns.widest_band()),
     }
+
+
+def measure_bounded(grey: Grey, wanted: Set[str]) -> dict[str, float]:
+    """Those of the further measures that are wanted; what an image does not show is left out.
+
+    - background_level, background_spread: mean and standard deviation, 0 to 1, of the frame around the image that is
+      5 % of its sides wide.
+    - edge_direction_deg: direction of the image's edges, 0 to 180, counter-clockwise from its rows. An image whose
+      edges run all ways has none.
+    """
+    found: dict[str, float] = {}
+    if wanted & {BACKGROUND_LEVEL, BACKGROUND_SPREAD}:
+        frame = _frame(_sample(grey)).astype(np.float32)
+        found[BACKGROUND_LEVEL] = float(frame.mean()) / 255
+        found[BACKGROUND_SPREAD] = float(frame.std()) / 255
+    if EDGE_DIRECTION in wanted:
+        direction = _edge_direction(grey)
+        if direction is not None:
+            found[EDGE_DIRECTION] = direction
+    return {name: value for name, value in found.items() if name in wanted}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +112,32 @@ def _sample(grey: Grey) -> Grey:
     """
     step = max(1, min(grey.shape) // _SAMPLE_SIDE)
     return grey[::step, ::step]
+
+
+def _frame(grey: Grey) -> Grey:
+    """Pixels of the outermost band, in one row."""
+    height, width = grey.shape
+    high, wide = max(1, round(height * _FRAME)), max(1, round(width * _FRAME))
+    inner = grey[high : height - high]
+    sides = (grey[:high], grey[height - high :], inner[:, :wide], inner[:, width - wide :])
+    return np.concatenate([side.ravel() for side in sides])
+
+
+def _edge_direction(grey: Grey) -> float | None:
+    """Degrees, by the structure tensor of the shrunk image; None when no direction prevails."""
+    step = max(1, min(grey.shape) // _DIRECTION_SIDE)
+    height, width = (side // step for side in grey.shape)
+    if height < 3 or width < 3:
+        return None
+    blocks = grey[: height * step, : width * step].reshape(height, step, width, step)
+    down, across = np.gradient(blocks.mean(axis=(1, 3), dtype=np.float32))
+    straight = float((across * across).mean() - (down * down).mean())
+    skew = 2.0 * float((across * down).mean())
+    energy = float((across * across + down * down).mean())
+    if energy <= 0.0 or float(np.hypot(straight, skew)) < _LEAST_COHERENCE * energy:
+        return None
+    # Edges run at a right angle to the gradient; rows count downwards, angles upwards.
+    return float(-np.degrees(np.arctan2(skew, straight)) / 2 + 90.0) % 180.0
 
 
 def _laplacian_energy(grey: Grey) -> float:

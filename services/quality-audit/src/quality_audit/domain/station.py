@@ -1,9 +1,8 @@
-"""What the audit knows of one station: its standard, its limits by product variant, its recent images."""
+"""What the audit knows of one station: its limits by product variant, its recent images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from quality_audit.domain.duplicates import RecentImages, Seen
 from quality_audit.domain.limits import ABSOLUTE, Learner, LearningSettings, Limits
@@ -12,21 +11,6 @@ VARIANTS_MOST = 100
 """Product variants of one station with limits of their own. Where a serial number is sent as the variant, each part
 would be one.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Standard:
-    """The part of a capture standard that a file alone can violate; None and empty stand for any."""
-
-    width: int | None = None
-    height: int | None = None
-    media_types: Sequence[str] = ()
-
-    def violations(self, width: int, height: int, media_type: str) -> list[str]:
-        """Reason codes."""
-        wrong_size = (self.width or width, self.height or height) != (width, height)
-        wrong_type = bool(self.media_types) and media_type not in self.media_types
-        return ["wrong-resolution"] * wrong_size + ["wrong-format"] * wrong_type
 
 
 class StationMemory:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from andon_chassis.database import Connection
+from andon_events.records import SeverityRule
 
 from review_router.domain.case import Case
 from review_router.domain.decide import Audit, Basis, Decision, ModelResult, Verdict
@@ -36,11 +37,12 @@ RETURNING capture_id::text
 RECORD = """
 INSERT INTO rulings
     (disposition_id, capture_id, revision, kind, reasons, severity, class_name, basis, decided_by,
-     saw_audit, saw_model, rules_digest, decided_at)
-SELECT a, b, c, d, ARRAY(SELECT jsonb_array_elements_text(e)), f, g, h, i, j, k, l, m FROM unnest(
+     saw_audit, saw_model, rules_digest, decided_at, severity_rule, disposition_rule)
+SELECT a, b, c, d, ARRAY(SELECT jsonb_array_elements_text(e)), f, g, h, i, j, k, l, m, n, o FROM unnest(
     %b::text[]::uuid[], %b::text[]::uuid[], %b::int[], %b::text[], %b::text[]::jsonb[], %b::text[],
-    %b::text[], %b::text[], %b::text[], %b::bool[], %b::bool[], %b::text[], %b::timestamptz[])
-AS u(a, b, c, d, e, f, g, h, i, j, k, l, m)
+    %b::text[], %b::text[], %b::text[], %b::bool[], %b::bool[], %b::text[], %b::timestamptz[],
+    %b::text[]::jsonb[], %b::text[]::jsonb[])
+AS u(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o)
 """
 
 
@@ -108,6 +110,8 @@ class PostgresCases:
                     x.saw_model,
                     x.rules.digest,
                     x.decided_at,
+                    _rule_json(x.decision.severity_rule),
+                    _rule_json(x.decision.disposition_rule),
                 )
                 for x in sorted(rulings, key=lambda x: (x.capture_id, x.revision))
             ),
@@ -140,7 +144,7 @@ class PostgresCases:
         """The chain of decisions about a capture, the first one first."""
         rows = self._connection.execute(
             "SELECT disposition_id::text, capture_id::text, revision, kind, reasons, severity, class_name, "
-            "basis, decided_by, saw_audit, saw_model, rules, decided_at "
+            "basis, decided_by, saw_audit, saw_model, rules, decided_at, severity_rule, disposition_rule "
             "FROM rulings JOIN rules ON digest = rules_digest WHERE capture_id = %s ORDER BY revision",
             (capture_id,),
         )
@@ -156,6 +160,8 @@ class PostgresCases:
                     decided_by=row["decided_by"],
                     severity=row["severity"],
                     class_name=row["class_name"],
+                    severity_rule=_rule_of(row["severity_rule"]),
+                    disposition_rule=_rule_of(row["disposition_rule"]),
                 ),
                 rules=Rules.from_json(row["rules"]),
                 saw_audit=row["saw_audit"],
@@ -166,6 +172,14 @@ class PostgresCases:
         ]
 
 
+def _rule_json(rule: SeverityRule | None) -> str | None:
+    return None if rule is None else json.dumps(rule.to_avro())
+
+
+def _rule_of(stored: Mapping[str, Any] | None) -> SeverityRule | None:
+    return None if stored is None else SeverityRule(**stored)
+
+
 def facts_of(case: Case) -> str:
     """What a case rests on, as JSON."""
     audit, model, verdict = case.audit, case.model, case.verdict
@@ -173,7 +187,13 @@ def facts_of(case: Case) -> str:
         {
             "subject": case.subject,
             "audit": audit
-            and {"verdict": audit.verdict, "reasons": audit.reasons, "event_id": audit.event_id},
+            and {
+                "verdict": audit.verdict,
+                "reasons": audit.reasons,
+                "event_id": audit.event_id,
+                "deviations": audit.deviations,
+                "unproven": audit.unproven,
+            },
             "model": model
             and {
                 "status": model.status,
@@ -199,7 +219,7 @@ def case_of(row: Mapping[str, Any]) -> Case:
         capture_id=row["capture_id"],
         subject=facts["subject"],
         version=row["version"],
-        audit=audit and Audit(audit["verdict"], tuple(audit["reasons"]), audit["event_id"]),
+        audit=audit and _audit_of(audit),
         model=model and ModelResult(**model),
         verdict=verdict and Verdict(**verdict),
         revision=row["revision"],
@@ -207,4 +227,15 @@ def case_of(row: Mapping[str, Any]) -> Case:
         incomplete=row["incomplete"],
         review=row["review"],
         due_at=row["due_at"],
+    )
+
+
+def _audit_of(facts: Mapping[str, Any]) -> Audit:
+    """What the audit said; cases of earlier releases know nothing of the capture standard."""
+    return Audit(
+        verdict=facts["verdict"],
+        reasons=tuple(facts["reasons"]),
+        event_id=facts["event_id"],
+        deviations=tuple(facts.get("deviations", ())),
+        unproven=tuple(facts.get("unproven", ())),
     )

@@ -7,9 +7,12 @@ come, there is one first decision, and each later one corrects the one before it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from andon_events.severity import Place
 
 from review_router.domain import rules as r
 from review_router.domain.decide import (
@@ -41,8 +44,8 @@ class Case:
     """What is known and decided about one capture.
 
     Attributes:
-        subject: Context, image and times of the capture, carried along for the events; only the variant is
-            read here.
+        subject: Context, image and times of the capture, carried along for the events; of these, the rules look at
+            variant, part number, station and customer.
         version: How often it was stored; 0 when never.
         revision: Number of the latest decision; 0 before the first.
         incomplete: The first decision was taken at the deadline, without all evidence.
@@ -69,7 +72,10 @@ class Case:
 
     @property
     def evidence(self) -> Evidence:
-        return Evidence(self.audit, self.model, self.subject["context"].get("product_variant"), self.verdict)
+        context = self.subject["context"]
+        return Evidence(
+            self.audit, self.model, context.get("product_variant"), self.verdict, place_of(context)
+        )
 
     @property
     def is_complete(self) -> bool:
@@ -91,6 +97,12 @@ class Step:
     decision: Decision | None = None
     opens_review: bool = False
     remark: str | None = None
+
+
+def place_of(context: Mapping[str, Any]) -> Place:
+    """What the taxonomy's rules look at of a capture's context."""
+    station = f"{context['line']}/{context['station']}"
+    return Place(context.get("part_number"), station, context.get("customer"))
 
 
 def see_audit(case: Case, audit: Audit, rules: Rules, now: datetime) -> Step:

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from andon_events.records import SeverityRule
+from andon_events.severity import Place, SeverityRules, Subject
+
 PASS: Final = "pass"
 REJECT: Final = "reject"
 REWORK: Final = "rework"
@@ -98,11 +101,56 @@ class DefectClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """A class as it counts at one place.
+
+    Attributes:
+        severity: By the rule, else the class's own.
+        disposition: What becomes of a part on which it was found; None where the policy says that.
+        severity_rule, disposition_rule: Of the taxonomy; None where no rule decided.
+    """
+
+    name: str
+    severity: str
+    disposition: str | None = None
+    severity_rule: SeverityRule | None = None
+    disposition_rule: SeverityRule | None = None
+
+    @property
+    def is_ruled(self) -> bool:
+        return self.severity_rule is not None or self.disposition_rule is not None
+
+
+@dataclass(frozen=True)
 class Taxonomy:
-    """The classes in force; without a version: the model's own classes, every defect major."""
+    """The classes in force; without a version: the model's own classes, every defect major.
+
+    Attributes:
+        rules: Where severity and disposition differ by product, station and customer.
+    """
 
     version: str | None = None
     classes: tuple[DefectClass, ...] = ()
+    rules: tuple[SeverityRule, ...] = ()
+
+    @cached_property
+    def _sorted(self) -> SeverityRules:
+        return SeverityRules(self.rules)
+
+    def judge(self, known: DefectClass, place: Place) -> Judged:
+        """A class, known to the taxonomy or not, by the most specific rules of the place."""
+        if not self.rules:
+            return Judged(known.name, known.severity)
+        is_known = self.find(known.name) is not None
+        subject = Subject(known.name, known.severity, known.is_defect, is_known)
+        severity, disposition = self._sorted.settle(subject, place)
+        return Judged(
+            known.name,
+            severity.value or known.severity,
+            disposition.value,
+            severity.rule,
+            disposition.rule,
+        )
 
     def find(self, name: str) -> DefectClass | None:
         for known in self.classes:
@@ -153,7 +201,9 @@ class Rules:
         return cls(
             policy=Policy(**{**policy, "bands": tuple(Band(**band) for band in policy["bands"])}),
             taxonomy=Taxonomy(
-                taxonomy["version"], tuple(DefectClass(**item) for item in taxonomy["classes"])
+                taxonomy["version"],
+                tuple(DefectClass(**item) for item in taxonomy["classes"]),
+                tuple(SeverityRule(**item) for item in taxonomy.get("rules", ())),
             ),
             station=None if station is None else Station(tuple(station["validated_variants"])),
         )
