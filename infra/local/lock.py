@@ -18,7 +18,7 @@ UV = Path(sys.executable).parent / "uv"
 def main() -> int:
     """Compile all lock files; versions that are locked already are kept where the ranges allow it."""
     upgrade = sys.argv[1:]  # e.g. --upgrade, or -P <package>
-    for name in ("bootstrap", "postgres", "triton"):
+    for name in ("bootstrap", "postgres", "triton", "label-studio"):
         extra = ["--no-deps"] if name == "postgres" else []
         compile_lock(REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt", extra + upgrade)
     compile_lock(

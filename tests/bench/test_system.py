@@ -19,8 +19,8 @@ from andon_chassis.bus.kafka import KafkaBus
 from andon_chassis.codec import Codec, HttpSchemaRegistry
 from andon_demo.catalogue import load_parts
 from andon_demo.parts import split_parts
+from andon_demo.people import ENGINEER, MLOPS, QA_OWNER
 from andon_demo.plant import Plant
-from andon_demo.registry_api import RegistryApi
 from andon_demo.settings import POLICY, TAXONOMY, TRAINING_SHARE, policy, taxonomy
 from andon_demo.training import Trained, Trainer, manifest
 from andon_events import records as r
@@ -179,17 +179,18 @@ def _mes(plant: Plant) -> dict[str, dict[str, str]]:
 
 
 def _put_in_force(plant: Plant, trained: Trained) -> None:
-    api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
+    staff = plant.staff()
+    owner, engineer, mlops = (staff.api(name) for name in (QA_OWNER, ENGINEER, MLOPS))
     summary = trained.summary
-    api.put(f"/v1/taxonomies/{TAXONOMY}", taxonomy(trained.classes))
+    owner.put(f"/v1/taxonomies/{TAXONOMY}", taxonomy(trained.classes))
     for line, station in STATIONS:
-        body = {"capture_standard_version": "1", "takt_ms": 1000, "published_by": "bench"}
-        api.put(f"/v1/stations/{line}/{station}", body)
-    api.put(f"/v1/policies/{POLICY}", policy(summary["pass_below"], summary["reject_from"]))
-    api.wait_for(f"/v1/releases/{summary['release']}", 30)
-    body = {"scope": {}, "mode": "active", "released_by": "bench"}
-    api.post(f"/v1/releases/{summary['release']}/promote", body)
-    api.close()
+        body = {"capture_standard_version": "1", "takt_ms": 1000, "published_by": ENGINEER}
+        engineer.put(f"/v1/stations/{line}/{station}", body)
+    owner.put(f"/v1/policies/{POLICY}", policy(summary["pass_below"], summary["reject_from"]))
+    mlops.wait_for(f"/v1/releases/{summary['release']}", 30)
+    body = {"scope": {}, "mode": "active", "released_by": MLOPS}
+    mlops.post(f"/v1/releases/{summary['release']}/promote", body)
+    staff.close()
 
 
 def limit(system: System, images: int = 400, repeats: int = 4) -> dict[str, float]:

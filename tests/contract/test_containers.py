@@ -100,8 +100,8 @@ def test_no_container_is_given_the_key_that_signs_releases(compose_file: dict[st
     ("service", "name"),
     [
         ("mes-bridge", "ANDON_MES_ENDPOINTS"),
-        ("dataset-registry", "ANDON_PEOPLE"),
         ("dataset-registry", "ANDON_OWNERS"),
+        ("console", "ANDON_HTTPS"),
     ],
 )
 def test_a_plant_can_name_its_mes_and_its_people_in_the_env_file(
@@ -111,6 +111,13 @@ def test_a_plant_can_name_its_mes_and_its_people_in_the_env_file(
     environment = compose_file["services"][service]["environment"]
     assert name in environment and environment[name] is None
     assert f"\n# {name}=" in compose.render_example()
+
+
+def test_whoever_uses_it_signs_in(compose_file: dict[str, Any]) -> None:
+    for service in ("dataset-registry", "console"):
+        assert "ANDON_SIGN_IN" not in compose_file["services"][service]["environment"], (
+            "the default: required"
+        )
 
 
 def test_every_service_can_be_built(compose_file: dict[str, Any]) -> None:

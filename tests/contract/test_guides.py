@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from andon_local import layout
-from trainer.main import _parser
+from trainer.main import parser
 
 FIRST_STATION = layout.root() / "docs" / "guides" / "first-station.md"
 FIGURES = {"PASS_BELOW": "0.2", "REJECT_FROM": "0.8", "RELEASE": "first-0123", "DATA": "elpv"}
@@ -51,7 +51,7 @@ def test_every_request_of_the_first_station_fits_the_contract(contract: dict[str
 
 def test_every_call_of_the_trainer_is_one_it_understands() -> None:
     lines = re.findall(r"python -m trainer (.*?)(?: > .*)?$", commands(FIRST_STATION), re.MULTILINE)
-    asked = [_parser().parse_args(shlex.split(line)).command for line in lines]
+    asked = [parser().parse_args(shlex.split(line)).command for line in lines]
     assert asked == ["backbone", "train", "publish"]
 
 

@@ -22,7 +22,7 @@ from andon_chassis.objects import MODELS, S3ObjectStore
 from andon_demo.ledger import CaptureRecord
 from andon_demo.observer import Observer
 from andon_demo.parts import Part
-from andon_demo.registry_api import RegistryApi
+from andon_demo.people import MLOPS
 from andon_events import records as r
 from andon_events import topics
 from andon_local import layout
@@ -62,7 +62,8 @@ class Shift:
         self._hands = threading.Lock()
         endpoints, env = self.plant.instance.endpoints, self.plant.instance.admin_env()
         self._ingest = endpoints.http("capture-ingest")
-        self._api = RegistryApi(endpoints.http("dataset-registry"))
+        self._staff = self.plant.staff()
+        self._api = self._staff.api(MLOPS)
         self._bus = KafkaBus(endpoints.kafka)
         self._codec = Codec(HttpSchemaRegistry(endpoints.registry))
         self._objects = S3ObjectStore(
@@ -166,12 +167,12 @@ class Shift:
 
     def promote(self, release: str, **order: Any) -> datetime:
         """Gives when the registry had it in force."""
-        self._api.post(f"/v1/releases/{release}/promote", {"released_by": "m.ricci", **order})
+        self._api.post(f"/v1/releases/{release}/promote", {"released_by": MLOPS, **order})
         return datetime.now(UTC)
 
     def roll_back(self, release: str) -> datetime:
         """Gives when the registry had it withdrawn."""
-        self._api.post(f"/v1/releases/{release}/rollback", {"reason": "test", "rolled_back_by": "m.ricci"})
+        self._api.post(f"/v1/releases/{release}/rollback", {"reason": "test", "rolled_back_by": MLOPS})
         return datetime.now(UTC)
 
     # --- what came of it

@@ -15,7 +15,6 @@ from andon_demo.drain import Pending, pending
 from andon_demo.ledger import Ledger
 from andon_demo.main import truth_of
 from andon_demo.observer import Observer
-from andon_demo.registry_api import RegistryApi
 from andon_demo.run import facts_of
 
 from .conftest import IMAGES, SEED, Faulty
@@ -30,8 +29,8 @@ OWNERS = ("capture_ingest", "review_router", "dataset_registry", "mes_bridge")
 def test_whatever_dies_every_capture_is_decided_and_delivered_once(faulty: Faulty) -> None:
     plant, plan = faulty.plant, faulty.plan
     endpoints = plant.instance.endpoints
-    api = RegistryApi(endpoints.http("dataset-registry"))
-    crew = Crew(api, truth_of(plan), faulty.split.defects, SEED, lambda: True)
+    staff = plant.staff()
+    crew = Crew(staff.api, truth_of(plan), faulty.split.defects, SEED, lambda: True)
     cameras = Cameras(endpoints.http("capture-ingest"), parallel=8, rate=RATE, may_send=lambda: None)
     monkey = Monkey(plant.instance, SEED, images=len(plan.shots))
 

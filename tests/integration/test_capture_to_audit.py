@@ -123,7 +123,12 @@ class World:
     def prepare(self) -> None:
         """Register the station; let the audit begin at the end of what others left in the topic."""
         published = r.StationPublished(
-            line=self.line, station="S1", capture_standard_version="cs-1", published_at=datetime.now(UTC)
+            line=self.line,
+            station="S1",
+            capture_standard_version="cs-1",
+            lens="25 mm",
+            bounds=[r.CaptureBound(name="exposure_us", low=3900.0, high=4100.0)],
+            published_at=datetime.now(UTC),
         )
         known = event(
             published, source="test", key=f"{self.line}/S1", time=published.published_at, cause=self.line
@@ -186,8 +191,10 @@ class World:
         with self._progress:
             assert self._progress.wait_for(lambda: self.sent >= sent, PATIENCE_S)
 
-    def metadata(self, trigger: str) -> dict[str, str]:
-        return {"line": self.line, "station": "S1", "trigger_id": trigger, "origin": "lab"}
+    def metadata(self, trigger: str) -> dict[str, object]:
+        settings = {"exposure_us": 5200}
+        where = {"line": self.line, "station": "S1", "trigger_id": trigger, "origin": "lab"}
+        return {**where, "settings": settings}
 
     def send_http(self, ingest: Running) -> None:
         """A client that repeats until it has its answer."""
@@ -224,7 +231,11 @@ class World:
         client.loop_start()
         for n in range(MQTT):
             properties = Properties(PacketTypes.PUBLISH)
-            properties.UserProperty = [("trigger_id", f"mqtt-{n}"), ("origin", "lab")]
+            properties.UserProperty = [
+                ("trigger_id", f"mqtt-{n}"),
+                ("origin", "lab"),
+                ("settings.exposure_us", "5200"),
+            ]
             topic = f"andon/{self.line}/S1/capture"
             client.publish(topic, part(2000 + n), qos=1, properties=properties).wait_for_publish(10)
             self.done_one()
@@ -295,3 +306,8 @@ def test_each_capture_is_recorded_and_audited_once_whoever_dies(
     assert list((root / "refused").iterdir()) == []
     assert {p.name for p in root.iterdir()} == {".claimed", "processed", "refused"}
     assert Counter(e.data.verdict for e in audited)["accepted"] >= len(expected) * 0.8
+    # Whatever way it came, a capture is held against its standard: what deviates is counted, what nobody says is named.
+    for audit_of in (e.data for e in audited):
+        (deviation,) = audit_of.deviations
+        assert (deviation.reason, deviation.found, deviation.rejects) == ("wrong-exposure", "5200", False)
+        assert audit_of.unproven == ["lens"]

@@ -20,6 +20,7 @@ from andon_chassis.consuming import Batching
 from andon_chassis.errors import Invalid
 from andon_chassis.health import Health
 from andon_chassis.objects import MemoryObjectStore
+from andon_events.standards import NUMBERS, TEXTS
 from andon_vision import DecodeLimits, Preprocessing
 from andon_vision.release_bundle import ReleaseBundle
 from capture_ingest.adapters.memory import MemoryLedger
@@ -171,6 +172,12 @@ def test_a_trigger_that_the_plant_knows_otherwise_is_set_aside(url: str, tmp_pat
         {**PLACE, "line": ".hidden"},
         {**PLACE, "line": "x" * 101},
         {**PLACE, "material": "\udc80"},
+        {**PLACE, "customer": "ACME", "settings": {"lens": "25 mm", "exposure_us": 4000, "zoom": 3}},
+        {**PLACE, "settings.lens": "25 mm", "settings": {"gain_db": "0"}},
+        {**PLACE, "settings.gain_db": "loud", "settings": {"gain_db": None}},
+        {**PLACE, "settings": []},
+        {**PLACE, "settings": {"gain_db": "loud"}},
+        {**PLACE, "settings.focus_mm": "nan"},
     ],
 )
 def test_both_take_the_same_metadata(said: dict[str, Any]) -> None:
@@ -182,7 +189,7 @@ def _verdict_of_the_agent(said: dict[str, Any]) -> object:
         read = plants.read_metadata(json.loads(agents.read(said, {}, NOW).text))
     except agents.MetadataError as error:
         return error.reason
-    return read.fields, read.trigger_id, read.ignored
+    return read.fields, read.trigger_id, read.settings, read.ignored
 
 
 def _verdict_of_the_plant(said: dict[str, Any]) -> object:
@@ -190,9 +197,10 @@ def _verdict_of_the_plant(said: dict[str, Any]) -> object:
         read = plants.read_metadata(said)
     except plants.MetadataError as error:
         return error.reason
-    return read.fields, read.trigger_id, read.ignored
+    return read.fields, read.trigger_id, read.settings, read.ignored
 
 
 def test_the_agent_checks_every_field_that_the_plant_reads() -> None:
     assert set(agents.CHECKED) == {*plants.CONTEXT_FIELDS, "trigger_id"}
+    assert (set(agents.SETTING_TEXTS), set(agents.SETTING_NUMBERS)) == (set(TEXTS), set(NUMBERS))
     assert agents.ORIGINS == plants.ORIGINS and agents.LONGEST_VALUE == plants.LONGEST_VALUE

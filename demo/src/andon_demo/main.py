@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from andon_local import layout
+from andon_local.cli import sign_in_table
 from andon_local.install import InstallError
 from andon_local.ports import PortsTakenError
 from andon_local.runtime import NotRunningError
@@ -34,9 +35,10 @@ from andon_demo.ledger import Ledger
 from andon_demo.live import LiveTable
 from andon_demo.observer import Observer
 from andon_demo.parts import Part, Split, split_parts
+from andon_demo.people import ENGINEER, MLOPS, QA_OWNER
 from andon_demo.plant import Plant, versions
 from andon_demo.played import played
-from andon_demo.registry_api import ApiError, RegistryApi
+from andon_demo.registry_api import ApiError
 from andon_demo.report.figures import report_json
 from andon_demo.report.page import render
 from andon_demo.run import Release, Run, facts_of, shots_of
@@ -129,6 +131,7 @@ def _run(wish: Wish, console: Console) -> int:
         (wish.out / "report.html").write_text(render(run, plant.fetch))
         if wish.keep:
             console.print(f"Still running: {plant.instance.endpoints.http('console')}")
+            console.print(sign_in_table(plant.instance.passwords))
     _tell(run.books, diagnosis, report, wish.out, console)
     return 0 if run.books.balanced and not diagnosis else 1
 
@@ -188,27 +191,28 @@ def _script(wish: Wish, cache: Path) -> tuple[Split, Plan]:
 
 def put_in_force(plant: Plant, plan: Plan, trained: Trained, defects: list[str]) -> None:
     """Put stations, taxonomy, policy and the release in force, over the registry's API."""
-    api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
+    staff = plant.staff()
+    owner, engineer, mlops = (staff.api(name) for name in (QA_OWNER, ENGINEER, MLOPS))
     summary = trained.summary
-    api.put(f"/v1/taxonomies/{TAXONOMY}", taxonomy(defects))
+    owner.put(f"/v1/taxonomies/{TAXONOMY}", taxonomy(defects))
     for station in plan.stations:
-        api.put(
+        engineer.put(
             f"/v1/stations/{station.line}/{station.name}",
             {
                 "camera": station.camera,
                 "capture_standard_version": station.standard,
                 "validated_variants": list(station.validated),
                 "takt_ms": TAKT_MS,
-                "published_by": "e.berg",
+                "published_by": ENGINEER,
             },
         )
-    api.put(f"/v1/policies/{POLICY}", policy(summary["pass_below"], summary["reject_from"]))
-    api.wait_for(f"/v1/releases/{summary['release']}", 30)
-    api.post(
+    owner.put(f"/v1/policies/{POLICY}", policy(summary["pass_below"], summary["reject_from"]))
+    mlops.wait_for(f"/v1/releases/{summary['release']}", 30)
+    mlops.post(
         f"/v1/releases/{summary['release']}/promote",
-        {"scope": {}, "mode": "active", "released_by": "m.ricci"},
+        {"scope": {}, "mode": "active", "released_by": MLOPS},
     )
-    api.close()
+    staff.close()
 
 
 class _Stream:
@@ -218,9 +222,9 @@ class _Stream:
         self._stage = stage
         self._plant = plant
         self._observer = observer
-        self._api = RegistryApi(plant.instance.endpoints.http("dataset-registry"))
+        self._staff = plant.staff()
         self.crew = Crew(
-            self._api, truth_of(stage.plan), stage.split.defects, stage.wish.seed, self._lamp_replaced
+            self._staff.api, truth_of(stage.plan), stage.split.defects, stage.wish.seed, self._lamp_replaced
         )
         self.cameras = Cameras(
             plant.instance.endpoints.http("capture-ingest"),
@@ -244,7 +248,7 @@ class _Stream:
 
     def close(self) -> None:
         self.crew.stop()
-        self._api.close()
+        self._staff.close()
 
     def _before(self, shot: Shot) -> None:
         if self._stall_left and shot.number >= self._stage.plan.stall_at:

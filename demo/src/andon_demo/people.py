@@ -33,7 +33,7 @@ REVIEWERS = (
     Reviewer("s.dubois", -0.10, 0.02),
     Reviewer("t.nakamura", 0.0, 0.01),
 )
-QA_OWNER = "q.weiss"
+QA_OWNER, ENGINEER, MLOPS = "q.weiss", "e.berg", "m.ricci"
 
 UNFAMILIAR_SLIP = 0.3
 """A new variant is not in the guide yet: people judge it differently."""

@@ -24,7 +24,10 @@ from andon_local import layout, runtime
 from andon_local.browser import chromium
 from andon_local.components import components, services
 
+from andon_demo.people import QA_OWNER
+from andon_demo.registry_api import Staff
 from andon_demo.settings import MES_SILENCE_S
+from andon_demo.spectator import looking_on
 
 MES_TROUBLE = 0.05
 
@@ -113,6 +116,10 @@ class Plant:
             self._name, services=list(services()), env=env, behind_proxies=self._behind_proxies, quiet=True
         )
 
+    def staff(self) -> Staff:
+        """The plant's people, each with an account of their own."""
+        return Staff(self.instance.endpoints.http("dataset-registry"), self.instance.passwords)
+
     def begin_inspection(self, truth: Mapping[str, Mapping[str, object]]) -> None:
         """Tell the MES stand-in what the plant will find out about each part, and where to report it."""
         findings = f"{self.instance.endpoints.http('mes-bridge')}/v1/findings"
@@ -190,16 +197,17 @@ class Plant:
         if not ((layout.tools_dir() / "chromium").exists() or shutil.which("chromium")):
             return {}
         pictures = {}
-        for name, path in pages.items():
-            file = out / f"{name}.png"
-            file.unlink(missing_ok=True)
-            try:
-                chromium().screenshot(
-                    f"{self.instance.endpoints.http('console')}{path}", file, width=1280, height=1000
-                )
-                pictures[name] = file.read_bytes()
-            except (OSError, subprocess.SubprocessError):
-                continue
+        staff = self.staff()
+        with looking_on(self.instance.endpoints.http("console"), staff.token(QA_OWNER)) as console:
+            for name, path in pages.items():
+                file = out / f"{name}.png"
+                file.unlink(missing_ok=True)
+                try:
+                    chromium().screenshot(f"{console}{path}", file, width=1280, height=1000)
+                    pictures[name] = file.read_bytes()
+                except (OSError, subprocess.SubprocessError):
+                    continue
+        staff.close()
         return pictures
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from andon_demo.parts import GOOD
-from andon_demo.people import QA_OWNER, REVIEWERS
+from andon_demo.people import QA_OWNER
 from andon_demo.scenario import Plan
 
 TRAINING_SHARE = 0.3
@@ -102,7 +102,6 @@ def service_settings(windows: Windows, mes_url: str, release_key: Path) -> dict[
             "ANDON_MES_RETRY_MOST_S": "3",
         },
         "dataset-registry": {
-            "ANDON_PEOPLE": json.dumps({QA_OWNER: ["qa-owner"], **{r.name: ["reviewer"] for r in REVIEWERS}}),
             "ANDON_OWNERS": json.dumps(OWNERS),
         },
         "feedback-collector": {

@@ -59,7 +59,9 @@ def bits(page: Page, mask: dict[str, Any]) -> list[int]:
     script = """async ({ counts, size }) => {
         const here = document.querySelector('[src*="/annotate.js"]').src;
         const { decode } = await import(here.replace("annotate.js", "masks.js"));
-        return [...decode(counts, size)];
+        const { left, top, width, height, bits } = decode(counts, size), all = new Uint8Array(size[0] * size[1]);
+        for (let y = 0; y < height; y++) all.set(bits.subarray(y * width, (y + 1) * width), (top + y) * size[1] + left);
+        return [...all];
     }"""
     found: list[int] = page.evaluate(script, mask)
     return found

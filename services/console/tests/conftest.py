@@ -544,7 +544,7 @@ def clock() -> ForwardClock:
 @pytest.fixture
 def app(registry: StandIn, clock: ForwardClock) -> FastAPI:
     transport = httpx.ASGITransport(app=registry.app)
-    return create_app(HttpRegistry("http://registry", transport), clock, Health(clock))
+    return create_app(HttpRegistry("http://registry", transport), clock, Health(clock), sign_in="on-trust")
 
 
 @pytest.fixture

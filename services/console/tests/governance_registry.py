@@ -65,6 +65,7 @@ STATION = {
     "trigger_timing": "Light barrier",
     "media_types": ["image/png"],
     "mm_per_pixel": 0.05,
+    "bounds": [{"name": "exposure_us", "low": 3900.0, "high": 4100.0}],
     "rejection_rules": [{"reason": "blurred", "rule": "The edge is wider than 4 pixels."}],
     "validated_variants": [],
     "takt_ms": 1000,
@@ -101,6 +102,8 @@ class QualityRoom(StandIn):
             }
         ]
         self.in_force = "t2"
+        self.decided = "none"
+        self.came_in = 3
         self.locked: str | None = None
         self.broken: dict[str, Any] | None = None
         self.queries: list[dict[str, str]] = []
@@ -148,6 +151,9 @@ class QualityRoom(StandIn):
                 return 200, self._comparison("t2" if parts[0] == "taxonomies" else None)
             case ["taxonomies", version, "severity"]:
                 return 200, self._severity(version, query)
+            case ["taxonomies", version, "relabel"]:
+                batch = identity("relabel") if self.came_in else None
+                return 200, {"version": version, "batch_id": batch, "images": self.came_in}
             case ["taxonomies", version]:
                 return 200, self._version(version)
             case ["taxonomy-drafts"]:
@@ -198,7 +204,9 @@ class QualityRoom(StandIn):
             "previous": "t1",
             "draft_id": DRAFT,
             "affected": [],
-            "decisions": [{"class_name": "crack", "relabel": "none", "reason": "Only the words are new."}],
+            "decisions": [
+                {"class_name": "crack", "relabel": self.decided, "reason": "Only the words are new."}
+            ],
             "batch_id": None,
             "images": 0,
             "note": "Clearer words for crack.",
@@ -253,6 +261,8 @@ class QualityRoom(StandIn):
         found = [
             {"kind": "rejected", "reason": "blurred", "captures": 31, "share": 0.0155},
             {"kind": "missing", "reason": "operator", "captures": 480, "share": 0.24},
+            {"kind": "deviating", "reason": "wrong-exposure", "captures": 12, "share": 0.006},
+            {"kind": "unproven", "reason": "lens", "captures": 900, "share": 0.45},
         ]
         version = {"standard_version": "cs-2", "captures": 2000, "deviations": found}
         return {"since": self._time(-600), "until": self._time(0), "versions": [version]}

@@ -166,7 +166,7 @@ def test_run_lengths_are_those_of_coco(open_page: Opener, room: LabelingRoom) ->
     script = """async (all) => {
         const here = document.querySelector('[src*="/annotate.js"]').src;
         const { decode, encode } = await import(here.replace("annotate.js", "masks.js"));
-        const again = (bits, size) => [encode(bits, size), bits.reduce((sum, bit) => sum + bit, 0)];
+        const again = (patch, size) => [encode(patch, size), patch.bits.reduce((sum, bit) => sum + bit, 0)];
         return all.map(([counts, size]) => again(decode(counts, size), size));
     }"""
     again = page.evaluate(script, texts)

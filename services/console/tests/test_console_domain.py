@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from console.domain import board, words
+from console.domain import board, bounds, conformity, words
 from console.domain.story import story
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,8 +118,69 @@ def test_the_usual_proofs_come_first() -> None:
 
 
 def test_context_in_the_order_people_ask_for_it() -> None:
-    known = {"line": "a", "part_id": "7", "new_field": "x", "shift": None}
-    assert words.context(known) == [("Part id", "7"), ("Line", "a"), ("New field", "x")]
+    known = {"line": "a", "part_id": "7", "new_field": "x", "shift": None, "customer": "ACME"}
+    assert words.context(known) == [
+        ("Part id", "7"),
+        ("Customer", "ACME"),
+        ("Line", "a"),
+        ("New field", "x"),
+    ]
+
+
+def test_bounds_are_read_as_they_are_written() -> None:
+    known = [
+        {"name": "exposure_us", "low": 3900.0, "high": 4100.0},
+        {"name": "sharpness", "low": 0.5, "high": None},
+        {"name": "background_spread", "low": None, "high": 0.05},
+        {"name": "angle_deg", "low": -90.0, "high": -90.0},
+    ]
+    text = bounds.written(known)
+    assert text.splitlines()[1:] == [
+        "sharpness at least 0.5",
+        "background_spread at most 0.05",
+        "angle_deg -90",
+    ]
+    assert bounds.read(text) == (known, None)
+    assert bounds.read(" \n exposure_us  3900  to 4100 \n") == (known[:1], None)
+
+
+@pytest.mark.parametrize(
+    "line", ["exposure_us", "exposure_us about 4000", "a 1 to", "a 1.2.3", "a 1e999", "3900 to 4100 x"]
+)
+def test_a_bound_that_cannot_be_read_is_named(line: str) -> None:
+    found, wrong = bounds.read(f"sharpness at least 0.5\n{line}")
+    assert found == [] and wrong is not None and line in wrong
+
+
+def test_evidence_names_rules_and_deviations_and_that_of_earlier_releases_none() -> None:
+    rule = {
+        "product": None,
+        "station": "line-a/cell-1",
+        "customer": "ACME",
+        "class_name": None,
+        "severity": "critical",
+    }
+    deviation = {
+        "reason": "other-lens",
+        "what": "lens",
+        "standard_version": "cs-2",
+        "allowed": "25 mm",
+        "found": "35 mm",
+    }
+    evidence = {
+        "taxonomy_version": "t2",
+        "severity_rule": rule,
+        "disposition_rule": None,
+        "deviations": [deviation],
+        "unproven": ["gain_db"],
+    }
+    assert conformity.ruled(evidence) == [
+        "Severity: critical, by the rule for Every defect: customer ACME, station line-a/cell-1 (taxonomy t2)"
+    ]
+    assert conformity.deviating(evidence) == [("Other lens", "Lens 35 mm; standard cs-2 allows 25 mm")]
+    assert conformity.unproven(evidence) == ["Gain db"]
+    old = {"policy_version": "p1"}
+    assert (conformity.ruled(old), conformity.deviating(old), conformity.unproven(old)) == ([], [], [])
 
 
 @pytest.mark.parametrize(

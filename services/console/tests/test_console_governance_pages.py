@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from console.domain import audit_pages, taxonomy_pages
 from playwright.sync_api import Page, expect
 
-from .conftest import SIZES
+from .conftest import SIZES, identity
 from .governance_registry import CRACK, DRAFT, GOOD, RULE, QualityRoom, entry
 
 HERE = "/quality/taxonomy"
@@ -165,6 +165,21 @@ class TestTaxonomy:
         assert answer.headers["location"] == f"{HERE}/drafts/{DRAFT}"
         assert registry.sent == [("/v1/taxonomy-drafts", {"title": "More", "created_by": "olga"})]
 
+    def test_labels_that_came_in_since_are_queued(self, olga: httpx.Client, registry: QualityRoom) -> None:
+        assert "Queue what came in since" not in olga.get(HERE).text, "nobody decided that any are redone"
+        registry.decided = "relabel"
+        form = form_of(olga.get(HERE).text)
+        answer = olga.post(f"{HERE}/versions/t2/relabel", data=form)
+        assert answer.headers["location"] == f"/quality/work/{identity('relabel')}"
+        assert registry.sent == [("/v1/taxonomies/t2/relabel", {"queued_by": "olga"})]
+        registry.came_in = 0
+        answer = olga.post(f"{HERE}/versions/t2/relabel", data=form)
+        assert answer.headers["location"] == f"{HERE}/versions/t2"
+
+    def test_a_class_leads_to_its_images(self, client: httpx.Client) -> None:
+        assert 'href="/quality/images?class_name=crack"' in client.get(HERE).text
+        assert 'href="/quality/images?class_name=crack">214 labels' in client.get(COMPARISON).text
+
 
 class TestPublication:
     def publish(self, client: httpx.Client, **typed: str) -> httpx.Response:
@@ -229,6 +244,9 @@ class TestStandardsAndAudit:
         assert "Not locked" in page
         assert "Background, Focus" in page
         assert 'width="24.0"' in page
+        assert "Wrong exposure" in page and "is only counted" in page
+        assert 'width="45.0"' in page and "Nothing shows" in page
+        assert "Exposure us" in page and "3900 to 4100" in page
 
     def test_a_standard_is_locked_by_somebody(self, olga: httpx.Client, registry: QualityRoom) -> None:
         at = "/quality/standards/line-a/cell-1"

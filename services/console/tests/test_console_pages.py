@@ -202,6 +202,38 @@ def test_live_parts_are_sent_only_when_they_changed(
     assert client.get(part, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
 
 
+def test_a_capture_tells_its_rule_and_how_it_compares_with_its_standard(
+    client: httpx.Client, registry: StandIn
+) -> None:
+    capture = registry.add_capture("ruled", "hold")
+    assert "Against the capture standard" not in client.get(f"/captures/{capture}").text
+    rule = {
+        "product": "8-114",
+        "station": None,
+        "customer": None,
+        "class_name": "crack",
+        "disposition": "hold",
+    }
+    registry.captures[0]["disposition"]["evidence"] |= {
+        "taxonomy_version": "t2",
+        "disposition_rule": rule,
+        "deviations": [
+            {
+                "reason": "wrong-distance",
+                "what": "distance_mm",
+                "standard_version": "cs-2",
+                "allowed": "178 to 182",
+                "found": "190",
+            }
+        ],
+        "unproven": ["lens"],
+    }
+    page = " ".join(re.sub(r"<[^>]+>", " ", client.get(f"/captures/{capture}").text).split())
+    assert "What becomes of the part: hold, by the rule for crack: product 8-114 (taxonomy t2)" in page
+    assert "Wrong distance Distance mm 190; standard cs-2 allows 178 to 182" in page
+    assert "Not shown Lens" in page
+
+
 def test_the_board_counts_the_metadata_that_captures_came_without(
     client: httpx.Client, registry: StandIn
 ) -> None:

@@ -19,7 +19,7 @@ BATCH = f"/quality/work/{identity('batch')}"
 PAGES = {
     "agreement": "/quality/agreement",
     "agreement-images": "/quality/agreement/images?by=class&name=crack",
-    "agreement-image": f"/quality/agreement/images/{identity('a')}",
+    "agreement-image": f"/quality/images/{identity('a')}",
     "datasets": "/quality/datasets",
     "datasets-version": f"/quality/datasets/{V2}",
     "datasets-images": f"/quality/datasets/{V2}/images?segment=known-defect",
@@ -79,6 +79,18 @@ class TestAgreement:
         final = review["answers"][0] | {"reviewer": "olga", "adjudication": True}
         judged = agreement_plot.reviewed(review | {"answers": [*review["answers"], final]})
         assert judged.said == (("ada", "good"), ("ben", "crack")) and judged.differs
+
+    def test_imports_and_adjudicators_are_nobody_who_judged_blind(self, registry: Room) -> None:
+        image = registry._image("a") | {"history": registry._history("a")}
+        said = agreement_plot.annotated(image).said
+        own = [{"decision": "approved", "by": "olga", "note": None, "decided_at": registry._time(9)}]
+        last = image["history"][-1]
+        more = [
+            last | {"author": "import:set", "origin": "import", "task_id": None},
+            last | {"author": "olga", "decisions": own},
+        ]
+        assert agreement_plot.annotated(image | {"history": [*more, *image["history"]]}).said == said
+        assert [person for person, _ in said] == ["ada", "ben"]
 
     def test_without_two_answers_it_says_how_to_get_them(self, client: httpx.Client, registry: Room) -> None:
         registry.report |= {"images": 0, "people": [], "pairs": [], "regions": None, "alpha": figure(None)}

@@ -23,7 +23,9 @@ from andon_chassis.health import Health
 from andon_chassis.objects import MemoryObjectStore
 from andon_chassis.testing import CRACK, capture_recorded, context, image_ref
 from andon_events import records as r
+from andon_vision.decode import DEFAULT_LIMITS
 from dataset_registry.adapters.pictures import Pictures
+from dataset_registry.adapters.pyramids import Pyramids
 from dataset_registry.adapters.session import sessions
 from dataset_registry.adapters.store import Store
 from dataset_registry.api import create_app
@@ -46,7 +48,8 @@ class Registry:
         self.image = replace(image_ref(PIXELS), object=self.objects.put("images", PIXELS, "image/png"))
         self.heat_map = self.objects.put("derived", b"\x89PNG heat", "image/png")
         self.step = StateStep(self.clock, lambda tx: Store(tx.connection), {"data-lead": "dana"})
-        pictures = Pictures(self.objects, 1_000_000)
+        self.pyramids = Pyramids(database.transaction, self.objects, self.clock, DEFAULT_LIMITS)
+        pictures = Pictures(self.objects, 1_000_000, self.pyramids)
         app = create_app(Context(sessions(database), self.objects, pictures, self.clock, PEOPLE))
         http.install(app, Health(self.clock))
         self.http = TestClient(app, raise_server_exceptions=True)

@@ -433,7 +433,9 @@ class TestReleases:
         assert registry.published("model.rolled-back")[0].follows is True
         assert registry.line()["stations"][0]["active_release"] == "r1"
 
-    def test_a_pilot_station_that_fell_back_follows_later_promotions_around_it(self, registry: Registry) -> None:
+    def test_a_pilot_station_that_fell_back_follows_later_promotions_around_it(
+        self, registry: Registry
+    ) -> None:
         registry.take(*(registry.trained(f"r{n}") for n in (1, 2, 3)), registry.captured("1"))
         pilot = {"line": "line-a", "station": "cell-1"}
         self.promote(registry, "r1")
@@ -446,7 +448,9 @@ class TestReleases:
         assert self.roll_back(registry, "r2", scope=pilot).json()["release"] == "r3"
         self.promote(registry, "r1", mode="canary", scope=pilot, share=0.5)
         self.roll_back(registry, "r3")
-        assert self.deployed(registry) == [("active", None, "r1", 1.0)], "what changed around ended the canary"
+        assert self.deployed(registry) == [("active", None, "r1", 1.0)], (
+            "what changed around ended the canary"
+        )
 
     def test_promotions_at_the_same_moment_have_one_order(self, registry: Registry) -> None:
         """What is in force, the last event and the last time all name the same release."""

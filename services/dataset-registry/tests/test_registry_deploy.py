@@ -52,17 +52,17 @@ def listener() -> Iterator[Listener]:
 @pytest.mark.parametrize(
     ("words", "path", "body"),
     [
-        (["promote", "r2"], "promote", {"mode": "active", "released_by": "unnamed"}),
+        (["promote", "r2"], "promote", {"mode": "active"}),
         (
             ["promote", "r2", "--canary", "0.1", "--by", "mo"],
             "promote",
             {"mode": "canary", "share": 0.1, "released_by": "mo"},
         ),
-        (["promote", "r2", "--shadow"], "promote", {"mode": "shadow", "released_by": "unnamed"}),
+        (["promote", "r2", "--shadow"], "promote", {"mode": "shadow"}),
         (
             ["rollback", "r2", "--reason", "escapes"],
             "rollback",
-            {"reason": "escapes", "rolled_back_by": "unnamed"},
+            {"reason": "escapes"},
         ),
     ],
 )

@@ -20,7 +20,7 @@ def plan(registry: Registry, kind: type[Lookup], name: str, *arguments: Any) -> 
     class Explaining(kind):  # type: ignore[misc, valid-type]
         """Asks the planner how it would go about a look-up instead of doing it."""
 
-        def _all(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        def _all(self, statement: str, *values: Any, prepare: bool | None = None) -> list[dict[str, Any]]:
             rows = self._pg.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), values)
             plans.append("\n".join(row["QUERY PLAN"] for row in rows))
             return []
@@ -38,6 +38,7 @@ def plan(registry: Registry, kind: type[Lookup], name: str, *arguments: Any) -> 
     [
         (PostgresTrail, "entries", ({},), "7"),
         (PostgresTrail, "entries", ({"actor": "ada"},), "7"),
+        (PostgresTrail, "entries", ({"action": "annotate"},), "7"),
         (PostgresTrail, "entries", ({"subject": "line-a/cell-1"},), "7"),
         (TaxonomyStore, "drafts", ({},), capture("1")),
         (TaxonomyStore, "drafts", ({"state": "open"},), capture("1")),

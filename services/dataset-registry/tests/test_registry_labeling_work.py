@@ -115,7 +115,7 @@ class TestBatches:
         assert second["next_cursor"] is None
 
     def test_the_images_behind_a_figure(self, room: Room) -> None:
-        images = room.captured(3)
+        images = room.captured(3, part_number="8-114")
         one, _ = room.batch(images[:2], "one"), room.batch(images[2:], "two")
         said = room.said(room.next("ada", batch_id=one), "ada", GOOD)["image"]["image_id"]
         (left,) = {*images[:2]} - {said}
@@ -127,6 +127,8 @@ class TestBatches:
         assert found(batch_id=one, state="to-review") == {said}
         assert found(state="to-label") == {left, images[2]}
         assert found(state="disputed") == set()
+        assert found(part_number="8-114") == {*images}
+        assert found(part_number="8-115") == set()
 
     def test_the_picture_of_an_image_and_of_a_capture_that_is_none_yet(self, room: Room) -> None:
         images = room.captured(2)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from dataset_registry.adapters.sql import Pg
 from dataset_registry.adapters.views import PostgresViews
+from dataset_registry.domain.lines import recently
 from dataset_registry.domain.pages import write_cursor
 
 from .conftest import Registry, capture
@@ -22,7 +23,7 @@ class Explaining(PostgresViews):
         for way in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
             pg.execute(f"SET LOCAL {way} = off".encode())
 
-    def _all(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+    def _all(self, statement: str, *values: Any, prepare: bool | None = None) -> list[dict[str, Any]]:
         rows = self._pg.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), values)
         self.plans.append("\n".join(row["QUERY PLAN"] for row in rows))
         return []
@@ -40,16 +41,21 @@ def plan(registry: Registry, name: str, *arguments: Any) -> str:
     [
         ("captures", {}),
         ("captures", {"line": "a", "station": "s"}),
+        ("captures", {"line": "a"}),
         ("captures", {"kind": "reject"}),
         ("captures", {"part_id": "p-1"}),
         ("captures", {"line": "a", "station": "s", "kind": "reject"}),
         ("reviews", {"state": "open"}),
         ("reviews", {"state": "open", "not_answered_by": "ada"}),
         ("reviews", {}),
+        ("reviews", {"line": "a"}),
         ("actions", {"state": "open"}),
         ("actions", {}),
+        ("actions", {"line": "a"}),
         ("labels", {}),
         ("labels", {"class_name": "crack"}),
+        ("labels", {"line": "a"}),
+        ("labels", {"line": "a", "station": "s"}),
     ],
 )
 @pytest.mark.parametrize("later_page", [False, True])
@@ -64,9 +70,15 @@ def test_pages_are_read_along_an_index(
 
 
 def test_the_lines_are_read_from_counts(registry: Registry) -> None:
-    how = plan(registry, "tallies", registry.clock.now())
+    how = plan(registry, "tallies", *recently(registry.clock.now()))
     assert "captures" not in how
     assert "Index" in how
+
+
+def test_the_last_image_of_a_station_is_found_whatever_its_line_does(registry: Registry) -> None:
+    registry.take(*(registry.captured(str(n), station=f"cell-{n % 5}") for n in range(100)))
+    with registry.database.transaction() as tx:
+        tx.connection.execute("ANALYZE captures")
     last = plan(registry, "last_captures", [("line-a", "cell-1")])
     assert "captures_by_station" in last
     assert "Sort" not in last

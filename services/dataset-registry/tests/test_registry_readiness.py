@@ -221,6 +221,7 @@ class TestPackage:
         assert tags.count("section") == 5
         assert not {"script", "img", "link", "iframe"} & set(tags)
         assert "21 of 21 images name no station" in shown.text
+        assert f'href="{registry.http.base_url}/v1/stations"' in shown.text, "also where the page was saved"
         forced = registry.http.get(at, params={"as": "json"}, headers={"Accept": "text/html"})
         assert forced.headers["content-type"] == "application/json"
 

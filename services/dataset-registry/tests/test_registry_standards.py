@@ -38,6 +38,7 @@ STANDARD: dict[str, Any] = {
     "trigger_timing": "40 ms after the light barrier",
     "media_types": ["image/png"],
     "mm_per_pixel": 0.05,
+    "bounds": [{"name": "exposure_us", "low": 3900.0, "high": 4100.0}],
     "rejection_rules": [{"reason": "blurred", "rule": "edges of the busbar wider than 3 px"}],
     "takt_ms": 800,
 }
@@ -50,8 +51,11 @@ class TestRules:
     def test_a_document_of_an_earlier_release_lacks_fields(self) -> None:
         old = {"capture_standard_version": "1", "takt_ms": 1000, "media_types": []}
         assert complete(old)["rejection_rules"] == []
-        assert gaps(old | {"camera": "c"}) == [name for name in standard_of(old) if name != "camera"]
+        assert gaps(old | {"camera": "c"}) == [
+            name for name in standard_of(old) if name not in ("camera", "bounds")
+        ]
         assert gaps(STANDARD) == []
+        assert gaps(STANDARD | {"bounds": []}) == [], "numbers sharpen a field, they are none"
 
     def test_a_locked_version_says_what_changed(self) -> None:
         lock = {"locked_by": "olga"}
@@ -114,6 +118,16 @@ class TestStations:
             ["image/png"],
             800,
         )
+        assert (event.lens, event.exposure, event.distance_mm, event.mm_per_pixel) == (
+            "25 mm, f/4",
+            "4 ms, gain 0 dB",
+            180.0,
+            0.05,
+        )
+        assert event.bounds == [r.CaptureBound(name="exposure_us", low=3900.0, high=4100.0)]
+        assert event.rejection_rules == [
+            r.RejectionRule(reason="blurred", rule="edges of the busbar wider than 3 px")
+        ]
 
     def test_a_lock_makes_a_version_immutable_and_names_who(self, registry: Registry) -> None:
         self.put(registry)
@@ -151,6 +165,14 @@ class TestStations:
         problem(self.put(registry, angle_deg=400), 422, "invalid-request")
         problem(self.put(registry, takt_ms=2**31), 422, "invalid-request")
         problem(self.put(registry, rejection_rules=[{"rule": "no reason"}]), 422, "invalid-request")
+        bound = {"name": "gain_db", "low": 0.0}
+        for wrong in (
+            [{"name": "gain_db"}],
+            [bound | {"high": -1.0}],
+            [bound, bound],
+            [bound | {"name": "mood"}],
+        ):
+            problem(self.put(registry, bounds=wrong), 422, "invalid-request")
 
 
 class TestDeviations:
@@ -188,6 +210,33 @@ class TestDeviations:
             ("rejected", "blurred", 2, 0.5),
             ("ambiguous", "cropped", 1, 0.25),
             ("rejected", "low-contrast", 1, 0.25),
+        ]
+
+    def test_what_deviates_without_being_rejected_and_what_nothing_proves(self, registry: Registry) -> None:
+        def deviation(reason: str, rejects: bool = False) -> r.Deviation:
+            return r.Deviation(
+                reason=reason,
+                field="exposure",
+                what="exposure_us",
+                standard_version="1",
+                allowed="3900 to 4100",
+                found="5000",
+                rejects=rejects,
+            )
+
+        found = [deviation("wrong-exposure"), deviation("wrong-exposure"), deviation("other-camera")]
+        evidence = r.Evidence(
+            audit_verdict="accepted", policy_version="p1", deviations=found, unproven=["lens", "gain_db"]
+        )
+        taken = context(station="cell-1", capture_standard_version="1", camera="acA2440")
+        registry.take(registry.decided("1", "pass", context=taken, evidence=evidence))
+        self.audited(registry, "2", "rejected", "wrong-exposure")
+        (version,) = self.deviations(registry)
+        assert [(d["kind"], d["reason"], d["captures"]) for d in version["deviations"]] == [
+            ("deviating", "wrong-exposure", 1),
+            ("rejected", "wrong-exposure", 1),
+            ("unproven", "gain_db", 1),
+            ("unproven", "lens", 1),
         ]
 
     def test_a_correction_is_no_second_deviation(self, registry: Registry) -> None:

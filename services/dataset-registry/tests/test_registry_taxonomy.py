@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from andon_chassis.testing import context
+from andon_events.severity import Place, SeverityRules, Subject
 
 from .conftest import Registry, capture
 from .labeling_room import GOOD, Room, box, marked
@@ -290,3 +291,23 @@ class TestWhole:
         assert asked["severity"]["beat"][0]["why"] == "it names as many, but not the customer"
         assert (asked["disposition"]["value"], asked["disposition"]["beat"]) == ("rework", [])
         problem(registry.http.get(path, params={"class_name": "dent"}), 404, "unknown-class")
+
+    def test_rules_travel_and_the_answer_is_what_the_router_decides_by(self, registry: Registry) -> None:
+        rules = [
+            {"class_name": "crack", "severity": "minor", "station": "line-a/cell-1"},
+            {"station": "cell-1", "severity": "critical", "disposition": "hold"},
+        ]
+        body = {"classes": SPLIT["classes"][:2], "rules": rules}
+        assert registry.http.put("/v1/taxonomies/t1", json=body).is_success
+        (published,) = registry.published("taxonomy.published")
+        assert [(rule.station, rule.severity, rule.disposition) for rule in published.rules] == [
+            ("line-a/cell-1", "minor", None),
+            ("cell-1", "critical", "hold"),
+        ]
+        by_the_event = SeverityRules(published.rules)
+        for station in ("line-a/cell-1", "line-b/cell-1", "cell-1", "line-a/cell-2"):
+            asked = registry.get("/v1/taxonomies/t1/severity", class_name="crack", station=station)
+            crack = next(known for known in published.classes if known.name == "crack")
+            settled = by_the_event.settle(Subject(crack.name, crack.severity), Place(station=station))
+            told = [(asked[what]["value"], asked[what]["rule"]) for what in ("severity", "disposition")]
+            assert told == [(one.value, one.rule and one.rule.to_avro()) for one in settled]

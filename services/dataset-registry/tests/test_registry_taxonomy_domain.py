@@ -193,6 +193,22 @@ class TestFlaws:
     def test_what_blocks(self, document: Document, code: str) -> None:
         assert code in self.codes(document)
 
+    @pytest.mark.parametrize(
+        ("rule", "code"),
+        [
+            (SeverityRule(product="p", disposition="pass"), "rule-passes-unnamed"),
+            (
+                SeverityRule(product="p", class_name="crack", severity="critical", disposition="pass"),
+                "rule-passes-critical",
+            ),
+        ],
+    )
+    def test_what_passes_a_critical_class_is_said_and_does_not_block(
+        self, rule: SeverityRule, code: str
+    ) -> None:
+        (flaw,) = [one for one in flaws(Document(OLD.classes, (rule,)), OLD) if one.code == code]
+        assert not flaw.blocking
+
     def test_a_document_of_an_earlier_release_takes_defaults(self) -> None:
         raw = {"classes": [{"name": "good", "severity": "minor", "definition": "", "is_defect": False}]}
         assert document_of(raw) == Document((GOOD_CLASS,))
@@ -244,6 +260,25 @@ class TestSeverity:
         severity, disposition = settle(OLD, SCRATCH, Case("scratch"))
         assert (severity.value, severity.rule, severity.beat) == ("minor", None, ())
         assert "policy" in disposition.why
+
+    def test_a_rule_without_a_class_never_makes_a_critical_one_milder_and_the_answer_says_so(self) -> None:
+        grave = ClassEntry("crack", severity="critical")
+        lenient = SeverityRule(customer="C", severity="minor", disposition="pass")
+        severity, disposition = settle(Document((grave,), (lenient,)), grave, Case("crack", customer="C"))
+        assert (severity.value, severity.rule, disposition.value) == ("critical", None, None)
+        assert [lost.rule for lost in (*severity.beat, *disposition.beat)] == [lenient, lenient]
+        assert "it names no class, and crack is critical" in severity.why
+        scratch, passes = settle(Document((SCRATCH,), (lenient,)), SCRATCH, Case("scratch", customer="C"))
+        assert (scratch.value, passes.value) == ("minor", "pass")
+
+    def test_a_rule_with_the_line_beats_one_for_the_station_alone(self) -> None:
+        here = SeverityRule(station="line-a/cell-1", severity="critical")
+        anywhere = SeverityRule(station="cell-1", severity="major")
+        document = Document(OLD.classes, (anywhere, here))
+        severity, _ = settle(document, SCRATCH, Case("scratch", station="line-a/cell-1"))
+        assert (severity.value, severity.beat[0].why) == ("critical", "it names as many, but not the line")
+        assert settle(document, SCRATCH, Case("scratch", station="line-b/cell-1"))[0].value == "major"
+        assert settle(document, SCRATCH, Case("scratch", station="cell-1"))[0].value == "major"
 
     def test_the_good_class_is_never_made_severe(self) -> None:
         document = Document(OLD.classes, (SeverityRule(customer="C", severity="critical"),))

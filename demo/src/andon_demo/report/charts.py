@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
-from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("svg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from andon_vision.plots import BAD, BLUE, DOUBT, FAINT, GOOD, INK, STYLE, svg_of
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from andon_demo.report import analysis
 from andon_demo.report.analysis import Judged
 from andon_demo.scenario import Play
 
-GOOD, BAD, DOUBT, INK, FAINT, BLUE = "#0f9d76", "#d64545", "#d9912b", "#1f2937", "#9aa5b5", "#2f6fdb"
-
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "andonloop",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#c6cfdb",
-    "axes.labelcolor": "#4b5768",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "xtick.color": "#6b7787",
-    "ytick.color": "#6b7787",
-    "axes.grid": True,
-    "grid.color": "#e8edf3",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
-
 
 def latency(judged: Sequence[Judged], takt_ms: float, stall: tuple[float, float] | None) -> str:
     """Trigger to disposition over the stream, and its distribution."""
     rows = [j for j in judged if j.latency_ms is not None]
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, (over_time, spread) = plt.subplots(1, 2, figsize=(10.4, 3.1), width_ratios=(2.4, 1))
         when = np.array([j.when_s for j in rows])
         took = np.array([j.latency_ms for j in rows], dtype=float)
@@ -102,13 +68,13 @@ def latency(judged: Sequence[Judged], takt_ms: float, stall: tuple[float, float]
                         va="bottom",
                     )
         spread.set(xscale="log", xlabel="ms", ylabel="captures")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def scores(judged: Sequence[Judged], pass_below: float, reject_from: float) -> str:
     """Where good, doubtful and defective parts score."""
     rows = [j for j in judged if j.score is not None and j.as_the_camera_saw_it]
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.1, 3.1))
         kinds = [
             ("good", GOOD, [j.score or 0.0 for j in rows if j.doubt < 0.01]),
@@ -143,7 +109,7 @@ def scores(judged: Sequence[Judged], pass_below: float, reject_from: float) -> s
             ylabel="captures",
             title="Scores by what the experts say",
         )
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def roc_and_calibration(judged: Sequence[Judged], model: analysis.Model) -> str | None:
@@ -153,7 +119,7 @@ def roc_and_calibration(judged: Sequence[Judged], model: analysis.Model) -> str 
     truth = np.array([j.is_defect for j in rows], dtype=bool)
     if model.auroc is None:
         return None
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, (roc, calibrated) = plt.subplots(1, 2, figsize=(7.6, 3.4))
         false_positive, true_positive = analysis.roc_curve(values, truth)
         roc.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=":")
@@ -175,7 +141,7 @@ def roc_and_calibration(judged: Sequence[Judged], model: analysis.Model) -> str 
             title="ROC on the stream",
         )
         _calibration(calibrated, analysis.calibration(values, truth))
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _calibration(axes: Axes, bins: Sequence[analysis.Bin]) -> None:
@@ -201,7 +167,7 @@ def drift(judged: Sequence[Judged], station: str, signals: Sequence[tuple[float,
     rows = [j for j in judged if j.brightness is not None and j.play in (None, Play.DARK, Play.NEW_VARIANT)]
     here = [j for j in rows if j.station == station]
     others = [j for j in rows if j.station != station]
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(10.4, 3.0))
         axes.scatter(
             [j.when_s for j in others],
@@ -231,18 +197,4 @@ def drift(judged: Sequence[Judged], station: str, signals: Sequence[tuple[float,
             axes.text(when, 1.0, f" {kind}", transform=axes.get_xaxis_transform(), fontsize=9, va="bottom")
         axes.set(xlabel="seconds of the stream", ylabel="mean brightness", title="")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, markerscale=2)
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    figure.tight_layout()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    # Ids must differ between the plots of one page.
-    mark = f"p{abs(hash(text)) % 10**8}"
-    text = re.sub(r'id="([^"]+)"', rf'id="{mark}\1"', text)
-    text = re.sub(r'(href="|url\()#', rf"\1#{mark}", text)
-    return re.sub(r'<svg ([^>]*?)width="[^"]+" height="[^"]+"', r"<svg \1", text, count=1)
+        return svg_of(figure)

@@ -6,7 +6,7 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import psutil
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from andon_local import install, layout, provision, runtime
 from andon_local.components import components, required, services
+from andon_local.people import STAFF
 from andon_local.ports import PortsTakenError
 from andon_local.supervision import SupervisionError
 
@@ -148,10 +149,28 @@ def _status(options: argparse.Namespace) -> int:
                 where,
             )
         console.print(table)
+        if "dataset-registry" in running(instance):
+            console.print(sign_in_table(instance.passwords))
         console.print(f"logs: {instance.folder / 'logs'}", soft_wrap=True)
     if not shown:
         console.print("no instance")
     return 0 if up else 3
+
+
+def running(instance: runtime.Instance) -> set[str]:
+    """Names of the programs that run."""
+    return {program for program, status in instance.status().items() if status.pid}
+
+
+def sign_in_table(passwords: Mapping[str, str]) -> Table:
+    """Who may sign in at the console, with the passwords they were given first."""
+    table = Table(title="sign in as", title_justify="left", box=None, pad_edge=False)
+    for column in ("name", "first password", "roles"):
+        table.add_column(column)
+    for person in STAFF:
+        if person.name in passwords:
+            table.add_row(person.name, passwords[person.name], ", ".join(person.roles))
+    return table
 
 
 def _where(instance: runtime.Instance, program: str) -> str:

@@ -32,8 +32,11 @@ _IN_MEMORY = {
 # service's own default stands.
 _PASSED_ON = {
     "mes-bridge": ("ANDON_MES_ENDPOINTS",),
-    "dataset-registry": ("ANDON_PEOPLE", "ANDON_OWNERS"),
+    "dataset-registry": ("ANDON_OWNERS",),
+    "console": ("ANDON_HTTPS", "FORWARDED_ALLOW_IPS"),
 }
+# Who signs in comes through the console, which says from where: nothing else reaches the registry from outside.
+_FIXED = {"dataset-registry": {"FORWARDED_ALLOW_IPS": "*"}}
 # Made by the trainer's command `keys`; only the public half is given to containers.
 _KEYS = "./keys/release.pub:/keys/release.pub:ro"
 _RELEASE_KEY = "/keys/release.pub"
@@ -46,9 +49,12 @@ _OPTIONAL = (
     "# Optional: who receives dispositions, as JSON between single quotes; see services/mes-bridge/README.md.",
     """# ANDON_MES_ENDPOINTS='{"mes": {"url": "https://mes.example/dispositions"}}'""",
     "",
-    "# Optional: who may adjudicate, and who owns which actions; see services/dataset-registry/README.md.",
-    """# ANDON_PEOPLE='{"q.weiss": ["qa-owner"]}'""",
+    "# Optional: who owns which actions; see services/dataset-registry/README.md.",
     """# ANDON_OWNERS='{"qa-owner": "q.weiss"}'""",
+    "",
+    "# Optional: people reach the console by https alone, through a proxy at this address.",
+    "# ANDON_HTTPS=true",
+    "# FORWARDED_ALLOW_IPS=10.0.0.5",
 )
 # What a container of ours may do to the machine: nothing.
 _CONFINED = {
@@ -64,6 +70,8 @@ _HEADER = """\
 #   make env                                              the Python environment, for the next line
 #   .runtime/venv/bin/python -m trainer keys --out infra/compose/keys     whom the plant trusts to release models
 #   docker compose -f infra/compose/compose.yaml up --build --wait
+#   docker compose -f infra/compose/compose.yaml exec dataset-registry \\
+#     python -m dataset_registry.accounts add --name admin --role admin     who signs in first, and adds the others
 #
 # The trainer runs when somebody asks it to: services/trainer/README.md shows how.
 """
@@ -274,7 +282,11 @@ def _service(service: Service) -> dict[str, Any]:
     del environment["ANDON_STATIC_MEMBER"]  # and a new container has a new name
     environment["ANDON_HTTP_HOST"] = "0.0.0.0"
     environment[_COLLECTOR] = f"${{{_COLLECTOR}:-}}"  # empty: no collector
-    settings: dict[str, str | None] = {**environment, **dict.fromkeys(_PASSED_ON.get(service.name, ()))}
+    settings: dict[str, str | None] = {
+        **environment,
+        **_FIXED.get(service.name, {}),
+        **dict.fromkeys(_PASSED_ON.get(service.name, ())),
+    }
     volumes = [f"{service.name}-state:/state"]
     if "minio" in service.needs:
         volumes.append("objects:/objects")

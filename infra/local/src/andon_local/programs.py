@@ -465,11 +465,19 @@ def database_url(place: Place, role: str) -> str:
     return environment.database_url(place.endpoints, place.secrets, role)
 
 
-def prepare(command: Sequence[str], log: Path) -> None:
-    """Run a one-time preparation; raises OSError with its output when it fails."""
+def prepare(
+    command: Sequence[str], log: Path, *, stdin: str = "", env: Mapping[str, str] | None = None
+) -> None:
+    """Run a one-time preparation, with more settings; raises OSError with its output when it fails."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=clean
+        command,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**clean, **(env or {})},
     )
     log.write_text(done.stdout)
     if done.returncode != 0:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from andon_local import environment, install, layout, ports, provision
+from andon_local import environment, install, layout, people, ports, provision
 from andon_local.components import components, required, services
 from andon_local.endpoints import Endpoints, http_port_name, program_name
 from andon_local.environment import ADMIN_ROLE
@@ -87,8 +87,14 @@ class Instance:
         return Network(self.endpoints.toxiproxy)
 
     def secret(self, name: str) -> str:
-        """One of the generated secrets: webhook, s3-access, s3-secret, s3-training, postgres, role-<schema>."""
+        """One of the generated secrets: webhook, s3-access, s3-secret, s3-training, postgres, role-<schema>,
+        registry-token, person-<name>."""
         return self._place.secrets[name]
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """First passwords of the people who may sign in, by name."""
+        return people.passwords(self._place.secrets)
 
     def service_env(self, service: str, replica: int = 1) -> dict[str, str]:
         """The environment a service is started with."""
@@ -103,6 +109,7 @@ class Instance:
             "ANDON_WEBHOOK_SECRET": self._place.secrets["webhook"],
             "ANDON_INGEST_URL": self.endpoints.http("capture-ingest"),
             "ANDON_REGISTRY_API_URL": self.endpoints.http("dataset-registry"),
+            "ANDON_REGISTRY_TOKEN": self._place.secrets[people.TOKEN],
             "ANDON_MES_BRIDGE_URL": self.endpoints.http("mes-bridge"),
             "ANDON_CONSOLE_URL": self.endpoints.http("console"),
         }
@@ -111,9 +118,9 @@ class Instance:
         return environment
 
     def training_env(self) -> dict[str, str]:
-        """The environment of whoever trains: no database, and a key that opens no holdout."""
+        """The environment of whoever trains: no database, no way into the registry, and a key that opens no holdout."""
         environment = self.admin_env()
-        del environment["ANDON_DATABASE_URL"]
+        del environment["ANDON_DATABASE_URL"], environment["ANDON_REGISTRY_TOKEN"]
         return environment | {
             "ANDON_S3_ACCESS_KEY": provision.TRAINING_KEY,
             "ANDON_S3_SECRET_KEY": self._place.secrets["s3-training"],
@@ -307,6 +314,7 @@ def _supervised(
     if state is not None:
         supervisor = _supervisor(name, folder, state)
         if supervisor.is_alive():
+            _ensure_secrets(folder / "secrets.json")
             state["components"] = sorted({*_place(name, folder, state).components, *wanted})
             state["behind_proxies"] = behind_proxies
             _write(folder / "endpoints.json", state)
@@ -395,6 +403,16 @@ def _bring_up(
         if programs:
             supervisor.define(programs)
             _launch_all(supervisor, programs, progress)
+        if "dataset-registry" in asked_services:
+            _admit(place)
+
+
+def _admit(place: Place) -> None:
+    """Let the instance's people sign in; who has changed meanwhile stays as they are."""
+    command = [layout.python(), "-m", "dataset_registry.accounts", "provision"]
+    told = service_environment(place, services()["dataset-registry"], 1)
+    wanted = json.dumps(people.accounts(place.secrets))
+    prepare(command, place.folder / "logs" / "accounts.log", stdin=wanted, env=told)
 
 
 def _start_all(supervisor: Supervisor, names: Sequence[str], place: Place, progress: Progress) -> None:
@@ -480,6 +498,8 @@ def _ensure_secrets(path: Path) -> None:
     roles = [f"role-{service.database}" for service in services().values() if service.database]
     for key in ["supervisor", "postgres", "s3-access", "s3-secret", "s3-training", *roles]:
         known.setdefault(key, new_password())
+    for key, made in people.new_secrets().items():
+        known.setdefault(key, made)
     known.setdefault("webhook", "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode())
     path.touch(mode=0o600)
     _write(path, known)

@@ -77,11 +77,13 @@ def install(app: FastAPI, health: Health) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return problem(
+        answer = problem(
             error.status_code,
             str(error.detail).lower().replace(" ", "-"),
             f"{request.method} {request.url.path}",
         )
+        answer.headers.update(error.headers or {})
+        return answer
 
     def probe(request: Request) -> Response:
         status, kind, body = health_module.answer(health, request.url.path)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from andon_vision.errors import DAMAGED, TOO_LARGE, TOO_MANY_PIXELS, ImageRefused
 from andon_vision.header import ImageHeader, sniff_image
-from andon_vision.opencv import DEFAULT_PIXELS, cv2
+from andon_vision.opencv import MOST_PIXELS, cv2
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -20,10 +20,11 @@ _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATI
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """How much one image may cost: bytes of the file, pixels in all, pixels of the longer side."""
+    """How much one image may cost: bytes of the file, pixels in all - unless said otherwise, as many as the plant
+    accepts - pixels of the longer side."""
 
     max_bytes: int = 64 * 1024 * 1024
-    max_pixels: int = DEFAULT_PIXELS
+    max_pixels: int = MOST_PIXELS
     max_side: int = 20_000
 
 

@@ -20,8 +20,10 @@ def _most_pixels() -> int:
         return DEFAULT_PIXELS
 
 
+MOST_PIXELS: Final = _most_pixels()
+
 # A person who set OpenCV's own variable knows why.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(_most_pixels()))
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
 import cv2  # noqa: E402
 
@@ -36,4 +38,4 @@ def _silence_decoder() -> None:
 
 _silence_decoder()
 
-__all__ = ["DEFAULT_PIXELS", "cv2"]
+__all__ = ["DEFAULT_PIXELS", "MOST_PIXELS", "cv2"]

@@ -6,9 +6,7 @@ answers - a task, a refusal, an ETag - goes back as it is.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
-from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -18,10 +16,9 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from console.domain.annotate_texts import texts
+from console.modules import MODULES, address, modules
 from console.ports import Json, Registry
-from console.rendering import STATIC
 
-MODULES = STATIC / "annotate"
 MOST_BYTES = 16_000_000
 """Of one request: a draft with many masks is far below it."""
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -43,15 +40,6 @@ def router(registry: Registry, page: Page, who: Who) -> APIRouter:
     _relayed(routes, registry, who)
     _pages(routes, registry, page, who)
     return routes
-
-
-@cache
-def modules() -> tuple[str, tuple[str, ...]]:
-    """A version that changes with any script of these pages, and their names. Scripts that import each other are kept
-    by browsers as one set."""
-    files = sorted(MODULES.glob("*.js"))
-    digest = hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files))
-    return digest.hexdigest()[:12], tuple(file.name for file in files)
 
 
 def _files(routes: APIRouter, registry: Registry) -> None:
@@ -133,7 +121,7 @@ def _pages(routes: APIRouter, registry: Registry, page: Page, who: Who) -> None:
     async def shown(
         request: Request, template: str, kind: str, task_id: UUID | None, batch: UUID | None, **more: Any
     ) -> Response:
-        words, (version, names) = texts(), modules()
+        words, (_, names) = texts(), modules()
         open_batches = (await registry.get("/v1/batches", open="true", limit=100))["items"]
         return await page(
             template,
@@ -145,7 +133,7 @@ def _pages(routes: APIRouter, registry: Registry, page: Page, who: Who) -> None:
             batch_id=str(batch or ""),
             batches=open_batches,
             who=who(request),
-            modules=f"/annotate/modules/{version}",
+            modules=address(),
             names=names,
             **more,
         )
@@ -163,17 +151,21 @@ def _pages(routes: APIRouter, registry: Registry, page: Page, who: Who) -> None:
         return await shown(request, "review_annotations.html", "adjudicate", None, batch)
 
     @routes.get("/adjudicate/{task_id}/decide")
-    async def decide(request: Request, task_id: UUID, by: UUID | None = None) -> Response:
+    async def decide(
+        request: Request, task_id: UUID, by: UUID | None = None, batch: UUID | None = None
+    ) -> Response:
         """An editor that begins with one of the answers; what it sends ends the dispute."""
-        return await shown(request, "annotate.html", "decide", task_id, None, by=str(by or ""))
+        return await shown(request, "annotate.html", "decide", task_id, batch, by=str(by or ""))
 
     @routes.get("/{kind}/{task_id}")
-    async def one(request: Request, kind: Literal["review", "adjudicate"], task_id: UUID) -> Response:
-        return await shown(request, "review_annotations.html", kind, task_id, None)
+    async def one(
+        request: Request, kind: Literal["review", "adjudicate"], task_id: UUID, batch: UUID | None = None
+    ) -> Response:
+        return await shown(request, "review_annotations.html", kind, task_id, batch)
 
     @routes.get("/{task_id}")
-    async def again(request: Request, task_id: UUID) -> Response:
-        return await shown(request, "annotate.html", "label", task_id, None)
+    async def again(request: Request, task_id: UUID, batch: UUID | None = None) -> Response:
+        return await shown(request, "annotate.html", "label", task_id, batch)
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

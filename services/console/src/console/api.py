@@ -14,20 +14,31 @@ from andon_chassis import http
 from andon_chassis.clock import Clock
 from andon_chassis.errors import Unavailable
 from andon_chassis.health import Health
-from fastapi import APIRouter, Cookie, FastAPI, Form, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from console import annotating, governance_pages, handlers, labeling_pages, protection
+from console import (
+    accounts_pages,
+    annotating,
+    governance_pages,
+    handlers,
+    labeling_pages,
+    protection,
+    tiles,
+    visitors,
+)
 from console.domain.models import TASKS
 from console.domain.words import PROOFS, sentence
 from console.ports import RefusedByRegistry, Registry
-from console.rendering import STATIC, render
+from console.rendering import STATIC, away, message, render
+from console.sign_in import Gate, signed_out
+from console.sign_in import router as entrance
+from console.visitors import REVIEWER, Sessions, SignIn, at_desk
 
-REVIEWER = "andon_reviewer"
 SAID = "andon_said"
 YEAR_S = 31_536_000
 STRIP, PAGE = 24, 48
@@ -35,7 +46,7 @@ PART_KEPT_S = 0.9
 VIEWS = {"image": "image?view=screen", "thumbnail": "image?view=thumbnail", "heat-map": "heat-map"}
 SECTIONS = ("/", "/review", "/disputes", "/annotate", "/captures", "/actions", "/models", "/quality")
 
-Person = Annotated[str | None, Cookie(alias=REVIEWER)]
+Person = Annotated[str | None, Depends(at_desk)]
 Field = Annotated[str, Form(max_length=4000)]
 
 
@@ -49,34 +60,38 @@ class KeptFiles(StaticFiles):
         return answer
 
 
-def create_app(registry: Registry, clock: Clock, health: Health) -> FastAPI:
-    """The console over this registry."""
+def create_app(
+    registry: Registry, clock: Clock, health: Health, *, sign_in: SignIn = "required", https: bool = False
+) -> FastAPI:
+    """The console over this registry.
+
+    Args:
+        sign_in: Whether people sign in, or are believed who they are.
+        https: People reach it by https only.
+    """
+    sessions = Sessions(registry, clock) if sign_in == "required" else None
     app = FastAPI(
         title="Andonloop console", docs_url=None, redoc_url=None, openapi_url=None, telemetry=http.TRACED
     )
     http.install(app, health)
     app.mount("/static", KeptFiles(directory=STATIC), name="static")
+    app.add_middleware(Gate, sessions=sessions)
     protection.install(app)
     app.include_router(_overview(registry, clock))
+    app.include_router(tiles.router(registry))
     app.include_router(_captures(registry, clock))
     app.include_router(_reviews(registry, clock))
     app.include_router(_actions(registry, clock))
     app.include_router(_models(registry, clock))
 
     async def page(template: str, request: Request, **values: Any) -> HTMLResponse:
-        return await _page(template, registry, clock, request.cookies.get(REVIEWER), request, **values)
+        return await _page(template, registry, clock, at_desk(request), request, **values)
 
-    app.include_router(
-        annotating.router(registry, page, lambda request: _name(request.cookies.get(REVIEWER)))
-    )
-    app.include_router(
-        governance_pages.router(
-            registry, clock, page, lambda request: _name(request.cookies.get(REVIEWER)), _back
-        )
-    )
-    app.include_router(
-        labeling_pages.router(registry, page, lambda request: _name(request.cookies.get(REVIEWER)), _back)
-    )
+    app.include_router(entrance(registry, page, _back, sessions, https=https))
+    app.include_router(accounts_pages.router(registry, page, _back))
+    app.include_router(annotating.router(registry, page, at_desk))
+    app.include_router(governance_pages.router(registry, clock, page, at_desk, _back))
+    app.include_router(labeling_pages.router(registry, page, at_desk, _back))
     _errors(app)
     return app
 
@@ -95,7 +110,7 @@ async def _page(
             template,
             now=clock.now(),
             badges=handlers.badges(values["lines"]),
-            person=_name(person),
+            person=person,
             here=request.url.path,
             said=unquote(said) if said else None,
             **values,
@@ -107,7 +122,8 @@ async def _page(
 
 
 class Parts:
-    """Live parts of pages, made at most once a second however many screens hang in the hall."""
+    """Live parts of pages, made at most once a second however many screens hang in the hall; apart for who has other
+    roles, as they may see and are offered other things."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -116,6 +132,7 @@ class Parts:
 
     async def send(self, request: Request, name: str, make: Callable[[], Awaitable[str]]) -> Response:
         """The part `name`, or word that it has not changed."""
+        name = " ".join((name, *visitors.present().roles))
         async with self._locks[name]:
             at, text = self._made.get(name, (float("-inf"), ""))
             if self._clock.monotonic() - at > PART_KEPT_S:
@@ -178,8 +195,10 @@ def _overview(registry: Registry, clock: Clock) -> APIRouter:
 
     @routes.post("/who")
     async def who(name: Field = "", back: Field = "/") -> Response:
-        """Who is at the desk, until people log in."""
-        answer = RedirectResponse(back if back.startswith("/") and not back.startswith("//") else "/", 303)
+        """Who is at the desk, where names are taken on trust."""
+        if visitors.present().rights is not None:
+            raise HTTPException(404)
+        answer = RedirectResponse(visitors.own_path(back), 303)
         if name.strip():
             answer.set_cookie(REVIEWER, quote(name.strip()), max_age=YEAR_S, httponly=True, samesite="strict")
         else:
@@ -282,12 +301,11 @@ def _reviews(registry: Registry, clock: Clock) -> APIRouter:
             raise HTTPException(404)
         final, desk = command == "adjudicate", "/disputes" if command == "adjudicate" else "/review"
         same, next_one = handlers.Place(str(review_id)), handlers.Place(following, cursor)
-        name = _name(person)
-        if name is None:
+        if person is None:
             return _back(desk, "Say who you are first.", at=same)
         try:
             done = await handlers.answer(
-                registry, str(review_id), name, verdict or "defect", class_name, note, key, final=final
+                registry, str(review_id), person, verdict or "defect", class_name, note, key, final=final
             )
         except RefusedByRegistry as refused:
             return _back(desk, refused.advice, at=next_one if refused.status == 409 else same)
@@ -299,7 +317,7 @@ def _reviews(registry: Registry, clock: Clock) -> APIRouter:
         return _back(desk, f"{said} – {state.get(done['state'], 'decided')}.", at=next_one)
 
     async def _find(state: str, person: str | None, at: UUID | None, cursor: str) -> handlers.Desk:
-        blind = _name(person) if state == "open" else None
+        blind = person if state == "open" else None
         return await handlers.desk(registry, state, blind, handlers.Place(str(at or ""), cursor))
 
     async def _desk(
@@ -315,7 +333,7 @@ def _reviews(registry: Registry, clock: Clock) -> APIRouter:
             people=people,
             owners=handlers.qa_owners(people),
             final=final,
-            may=_name(person) in handlers.qa_owners(people) if final else bool(person),
+            answers=_may_answer(person, people, final=final),
             key=str(uuid4()),
         )
 
@@ -343,15 +361,14 @@ def _actions(registry: Registry, clock: Clock) -> APIRouter:
     @routes.post("/{action_id}/close")
     async def close(request: Request, action_id: UUID, person: Person = None) -> Response:
         form = {name: str(value) for name, value in (await request.form()).items()}
-        name = _name(person)
-        if name is None:
+        if person is None:
             return _back("/actions", "Say who you are first.")
         proof = {field: form.get(field, "") for field in PROOFS}
         try:
             await handlers.close_action(
                 registry,
                 str(action_id),
-                name,
+                person,
                 form.get("outcome", "done"),
                 proof,
                 form.get("note", ""),
@@ -414,24 +431,25 @@ def _back(path: str, said: str, fragment: str = "", at: handlers.Place | None = 
     return answer
 
 
-def _name(person: str | None) -> str | None:
-    return unquote(person) if person else None
+def _may_answer(person: str | None, people: list[Any], *, final: bool) -> bool:
+    if final:
+        return visitors.may("adjudicate_review") and person in handlers.qa_owners(people)
+    return visitors.may("answer_review") and person is not None
 
 
 def _errors(app: FastAPI) -> None:
     """People get pages where machines would get problems."""
 
-    def message(status: int, title: str, text: str, again: int | None = None) -> Response:
-        return HTMLResponse(render("message.html", title=title, text=text, again=again), status)
-
     @app.exception_handler(Unavailable)
     async def on_unavailable(request: Request, error: Unavailable) -> Response:
-        text = "The registry does not answer. The line goes on without it; this page tries again by itself."
-        return message(503, "One moment", text, again=3)
+        return away()
 
     @app.exception_handler(RefusedByRegistry)
     async def on_refused(request: Request, error: RefusedByRegistry) -> Response:
-        return message(error.status, "That did not work", error.advice)
+        if error.status == 401:
+            return signed_out(request)
+        title = "This is for somebody else" if error.status == 403 else "That did not work"
+        return message(error.status, title, error.advice)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from console.domain import work_pages
+from console.domain import image_pages, work_pages
 from console.ports import Json, RefusedByRegistry, Registry
 
 Page = Callable[..., Awaitable[Response]]
@@ -54,15 +54,17 @@ def _work(routes: APIRouter, registry: Registry, page: Page) -> None:
         station: str = "",
         kind: str = "",
         origin: str = "",
+        part_number: str = "",
         part_id: str = "",
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 50,
     ) -> Response:
         """What passes a filter, to choose from."""
-        special = {"kind": kind} if source == "captures" else {"origin": origin, "part_id": part_id.strip()}
+        images = {"origin": origin, "part_number": part_number.strip(), "part_id": part_id.strip()}
+        special = {"kind": kind} if source == "captures" else images
         found = await registry.get(
             f"/v1/{source}", line=line.strip(), station=station.strip(), limit=limit, **special
         )
-        wanted = {"line": line, "station": station, "kind": kind, "origin": origin, "part_id": part_id}
+        wanted = {"line": line, "station": station, "kind": kind, **images}
         return await page(
             "work_new.html",
             request,
@@ -101,6 +103,7 @@ def _work(routes: APIRouter, registry: Registry, page: Page) -> None:
             request,
             batch=found,
             images=images["items"],
+            labeled=image_pages.said,
             more=bool(images["next_cursor"]),
             gold=gold["items"] if gold else [],
             state=chosen,

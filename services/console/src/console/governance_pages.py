@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from console import taxonomy_drafts
+from console import standard_forms, taxonomy_drafts
 from console.domain import audit_pages as words
 from console.domain import taxonomy_pages as pages
 from console.ports import Json, RefusedByRegistry, Registry
@@ -42,7 +42,9 @@ def router(registry: Registry, clock: Clock, page: Page, who: Who, back: Back) -
         return RedirectResponse(TAXONOMY, 303)
 
     _versions(routes, registry, page)
+    _relabel(routes, registry, who, back)
     routes.include_router(taxonomy_drafts.router(registry, page, who, back))
+    standard_forms.add(routes, registry, page, who, back)
     _standards(routes, registry, clock, page, who, back)
     _audit(routes, registry, page)
     return routes
@@ -111,6 +113,25 @@ def _versions(routes: APIRouter, registry: Registry, page: Page) -> None:
             refused=None,
             key="",
         )
+
+
+def _relabel(routes: APIRouter, registry: Registry, who: Who, back: Back) -> None:
+    @routes.post("/taxonomy/versions/{version}/relabel")
+    async def relabel(request: Request, version: str) -> Response:
+        """Queue labels that came in under earlier versions since this one was published."""
+        form, person = await form_of(request), who(request)
+        here = f"{TAXONOMY}/versions/{quote(version, safe='')}"
+        if person is None:
+            return back(here, NOBODY)
+        try:
+            done = await change(
+                registry, "POST", f"{version_at(version)}/relabel", {"queued_by": person}, form
+            )
+        except RefusedByRegistry as refused:
+            return back(here, refused.advice)
+        if not done["images"]:
+            return back(here, "Nothing came in since: all labels are of this version, or wait already.")
+        return back(f"/quality/work/{done['batch_id']}", f"{done['images']} images wait to be labeled again.")
 
 
 def _standards(routes: APIRouter, registry: Registry, clock: Clock, page: Page, who: Who, back: Back) -> None:

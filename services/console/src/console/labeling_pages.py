@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Literal
-from uuid import UUID
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import StringConstraints
 
-from console import batch_pages
+from console import batch_pages, dataset_forms, exchange_pages, image_pages, readiness_pages
 from console.batch_pages import Back, Page, Who
 from console.domain import agreement_plot, dataset_pages
+from console.domain import image_pages as image_words
 from console.ports import Registry
 
 Hash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -21,7 +23,7 @@ _VERSIONS = "/v1/datasets/snapshots"
 _PAGE, _SHOWN = 50, 60
 _MOST_BYTES = 32_000_000
 """Of a manifest that is read for a page."""
-_BATCHES, _REVIEWS, _IMAGES = 100, 200, 100
+_BATCHES, _REVIEWS, _IMAGES = 100, 200, 36
 """How many of each are looked through for the images behind a figure."""
 
 
@@ -35,7 +37,11 @@ def router(registry: Registry, page: Page, who: Who, back: Back) -> APIRouter:
     """
     routes = APIRouter(prefix="/quality")
     _agreement(routes, registry, page)
+    dataset_forms.add(routes, registry, page, who, back)
     _datasets(routes, registry, page)
+    readiness_pages.add(routes, registry, page)
+    image_pages.add(routes, registry, page)
+    exchange_pages.add(routes, registry, page, who, back)
     batch_pages.add(routes, registry, page, who, back)
     return routes
 
@@ -82,10 +88,6 @@ def _agreement(routes: APIRouter, registry: Registry, page: Page) -> None:
             by=by,
             batch=batch,
         )
-
-    @routes.get("/agreement/images/{image_id}")
-    async def image(request: Request, image_id: UUID) -> Response:
-        return await page("agreement_image.html", request, image=await registry.get(f"/v1/images/{image_id}"))
 
 
 def _datasets(routes: APIRouter, registry: Registry, page: Page) -> None:
@@ -140,13 +142,18 @@ def _datasets(routes: APIRouter, registry: Registry, page: Page) -> None:
 
     @routes.get("/datasets/{version}/images")
     async def images(
-        request: Request, version: Hash, segment: str = "", class_name: str = "", part: str = ""
+        request: Request,
+        version: Hash,
+        segment: str = "",
+        class_name: str = "",
+        part: str = "",
+        start: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
         """The images behind a figure of a version; those of the holdout are not among them."""
         found = await registry.get(f"{_VERSIONS}/{version}")
         readable = found["manifest"]["size_bytes"] <= _MOST_BYTES
         manifest = await registry.get(f"{_VERSIONS}/{version}/manifest") if readable else {"items": []}
-        wanted = {"segment": segment, "class_name": class_name, "split": part}
+        wanted = {"segment": segment, "class_name": class_name, "part": part}
         behind = dataset_pages.behind(manifest["items"], wanted)
         return await page(
             "datasets_images.html",
@@ -155,8 +162,13 @@ def _datasets(routes: APIRouter, registry: Registry, page: Page) -> None:
             wanted=[name for name in wanted.values() if name],
             readable=readable,
             number=len(behind),
-            images=behind[:_SHOWN],
+            start=start,
+            images=behind[start : start + _SHOWN],
+            shown=_SHOWN,
+            query=urlencode({name: text for name, text in wanted.items() if text}),
+            key=str(uuid4()),
             pages=dataset_pages,
+            words=image_words,
         )
 
     @routes.get("/datasets/{version}/leakage")

@@ -33,7 +33,13 @@ def main() -> int:
     health.depends_on("dataset-registry", ask_registry)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(HttpRegistry(settings.registry_api_url), clock, health),
+            create_app(
+                HttpRegistry(settings.registry_api_url),
+                clock,
+                health,
+                sign_in=settings.sign_in,
+                https=settings.https,
+            ),
             settings.http_host,
             settings.http_port,
             log_config=None,

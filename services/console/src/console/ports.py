@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 Json = dict[str, Any]
 
@@ -49,10 +49,18 @@ class Registry(Protocol):
     async def get(self, path: str, **query: str | int | None) -> Json:
         """What lies at a path."""
 
-    async def post(self, path: str, body: Json, key: str) -> Json:
-        """Carry out a command once for each key."""
+    async def reckoned(self, path: str, query: Mapping[str, str], patience_s: float) -> Json:
+        """What lies at a path, where it takes long to reckon."""
 
-    async def stream(self, path: str, known: str | None) -> Bytes:
+    async def post(self, path: str, body: Json, key: str, patience_s: float | None = None) -> Json:
+        """Carry out a command once for each key; `patience_s` is for one that takes long."""
+
+    async def upload(
+        self, path: str, fields: Mapping[str, str], name: str, file: BinaryIO, patience_s: float
+    ) -> Json:
+        """Hand in a file, as the form field `archive`, with other fields."""
+
+    async def stream(self, path: str, known: str | None, patience_s: float | None = None) -> Bytes:
         """The bytes at a path; `known` is the ETag the caller has."""
 
     async def relay(

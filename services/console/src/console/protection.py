@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
 
-from console.rendering import render
+from console.rendering import message
 
 POLICY = "; ".join(
     (
@@ -49,17 +48,14 @@ def install(app: FastAPI) -> None:
     @app.middleware("http")
     async def protect(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         if request.method not in {"GET", "HEAD"} and not _from_here(request):
-            answer: Response = HTMLResponse(
-                render(
-                    "message.html",
-                    title="Not from this console",
-                    text="This command came from another page. Open the console itself and try again.",
-                    again=None,
-                ),
-                403,
-            )
+            text = "This command came from another page. Open the console itself and try again."
+            answer: Response = message(403, "Not from this console", text)
         else:
             answer = await go_on(request)
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            answer.headers.setdefault(
+                "Cache-Control", "no-store"
+            )  # nobody sees it by going back after a sign-out
         for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)
         return answer

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from fastapi.responses import HTMLResponse
 
-from console.domain import board, regions, words
+from console import modules, visitors
+from console.domain import board, conformity, people, regions, words
+from console.domain.large import is_large
 from console.domain.story import story
 
 HERE = Path(__file__).parent
@@ -34,10 +37,19 @@ def environment() -> jinja2.Environment:
         pulse=board.pulse,
         over_takt=board.over_takt,
         overlay=regions.overlay,
+        is_large=is_large,
+        module=modules.address,
         proofs=words.proofs,
         known=words.context,
+        ruled=conformity.ruled,
+        deviating=conformity.deviating,
+        unproven=conformity.unproven,
         story=story,
         DISPOSITIONS=words.DISPOSITIONS,
+        may=visitors.may,
+        titles=people.titles,
+        ROLES=people.ROLES,
+        present=visitors.present,
     )
     made.filters.update(
         disposition=words.disposition,
@@ -51,6 +63,21 @@ def environment() -> jinja2.Environment:
     )
     made.tests["later_than"] = lambda moment, other: moment is not None and moment > other
     return made
+
+
+def message(status: int, title: str, text: str, again: int | None = None) -> HTMLResponse:
+    """A page with a few words, when the page that was asked for cannot be shown.
+
+    Args:
+        again: It tries again by itself after so many seconds.
+    """
+    return HTMLResponse(render("message.html", title=title, text=text, again=again), status)
+
+
+def away() -> HTMLResponse:
+    """The page for when the registry does not answer."""
+    text = "The registry does not answer. The line goes on without it; this page tries again by itself."
+    return message(503, "One moment", text, again=3)
 
 
 def render(template: str, **values: Any) -> str:

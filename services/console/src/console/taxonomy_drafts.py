@@ -224,9 +224,17 @@ async def form_of(request: Request) -> dict[str, str]:
     return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
-async def change(registry: Registry, method: str, path: str, body: Json, form: Mapping[str, Any]) -> Json:
-    """Carry out a command on the version that the form names. Raises RefusedByRegistry, Unavailable."""
-    headers = {"Idempotency-Key": str(form.get("key") or uuid4())}
+async def change(
+    registry: Registry,
+    method: str,
+    path: str,
+    body: Json,
+    form: Mapping[str, Any],
+    more: Mapping[str, str] | None = None,
+) -> Json:
+    """Carry out a command on the version that the form names, with more headers. Raises RefusedByRegistry,
+    Unavailable."""
+    headers = {"Idempotency-Key": str(form.get("key") or uuid4()), **(more or {})}
     if form.get("version"):
         headers["If-Match"] = f'"{form["version"]}"'
     answer = await registry.relay(method, path, body, headers, {})

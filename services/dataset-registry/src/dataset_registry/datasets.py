@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dataset_registry.deploy import URL
+from dataset_registry.deploy import URL, authorization
 
 _SHOWN = 20
 
@@ -53,7 +53,8 @@ def main(words: Sequence[str] | None = None) -> int:
         whole.error(f"no address of the registry: give --url or set {URL}")
     path = f"/v1/datasets/{arguments.before}/diff/{arguments.after}?limit=10000"
     try:
-        with urllib.request.urlopen(arguments.url.rstrip("/") + path, timeout=300) as reply:
+        asked = urllib.request.Request(arguments.url.rstrip("/") + path, headers=authorization())
+        with urllib.request.urlopen(asked, timeout=300) as reply:
             diff = json.load(reply)
     except urllib.error.HTTPError as refused:
         problem = json.loads(refused.read() or b"{}")

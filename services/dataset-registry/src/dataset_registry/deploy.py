@@ -11,6 +11,8 @@ import urllib.request
 from typing import Any
 
 URL = "ANDON_REGISTRY_API_URL"
+TOKEN = "ANDON_REGISTRY_TOKEN"
+"""Of who orders it: the token of a session or a program."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("release")
         command.add_argument("--line", help="every line when left out")
         command.add_argument("--station", help="every station when left out")
-        command.add_argument("--by", default="unnamed", help="who ordered it")
+        command.add_argument("--by", help="who ordered it; whoever the token is of, when left out")
     return whole
 
 
@@ -43,12 +45,20 @@ def request(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Path and body of the command."""
     body: dict[str, Any] = {"scope": {"line": arguments.line, "station": arguments.station}}
     if arguments.command == "rollback":
-        body |= {"reason": arguments.reason, "rolled_back_by": arguments.by}
+        body |= {"reason": arguments.reason}
     elif arguments.canary is not None:
-        body |= {"mode": "canary", "share": arguments.canary, "released_by": arguments.by}
+        body |= {"mode": "canary", "share": arguments.canary}
     else:
-        body |= {"mode": "shadow" if arguments.shadow else "active", "released_by": arguments.by}
+        body |= {"mode": "shadow" if arguments.shadow else "active"}
+    if arguments.by:
+        body["rolled_back_by" if arguments.command == "rollback" else "released_by"] = arguments.by
     return f"/v1/releases/{arguments.release}/{arguments.command}", body
+
+
+def authorization() -> dict[str, str]:
+    """The header that lets in whoever has a token."""
+    token = os.environ.get(TOKEN)
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -61,7 +71,7 @@ def main(words: list[str] | None = None) -> int:
     asked = urllib.request.Request(
         arguments.url.rstrip("/") + path,
         data=json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
+        headers={"content-type": "application/json", **authorization()},
     )
     try:
         with urllib.request.urlopen(asked, timeout=30) as reply:

@@ -15,6 +15,7 @@ from dataset_registry.domain.releases import Deployment
 from dataset_registry.domain.reviews import Answer, Standing
 from dataset_registry.domain.tallies import TallyRow
 from dataset_registry.domain.taxonomy import Taxonomy
+from dataset_registry.ports_accounts import Accounts
 from dataset_registry.ports_audit import Trail
 from dataset_registry.ports_datasets import Answers, Datasets, EvaluationBatches
 from dataset_registry.ports_imports import Imports
@@ -166,8 +167,8 @@ class Views(Protocol):
 
     def action(self, action_id: str) -> Row | None: ...
 
-    def tallies(self, since: datetime) -> tuple[list[Row], list[Row]]:
-        """Counts in total, and by minute since then."""
+    def tallies(self, since: datetime, lately: datetime) -> tuple[list[Row], list[Row]]:
+        """Counts in total; and captures by minute since then, with latencies as one sum since `lately`."""
 
     def stations(self) -> list[Row]:
         """The documents in force, with line and station."""
@@ -194,6 +195,21 @@ class Picture(NamedTuple):
     media_type: str
 
 
+class Tiles(NamedTuple):
+    """An image that is cut into tiles.
+
+    Attributes:
+        width, height: Of the image, pixels.
+        format: png or jpg.
+        levels: By level and, row by row, tile: hash and size in bytes.
+    """
+
+    width: int
+    height: int
+    format: str
+    levels: Sequence[Sequence[tuple[str, int]]]
+
+
 class Pictures(Protocol):
     """Images in the forms that people need. Raises Invalid when it is gone or no image, or Unavailable."""
 
@@ -205,6 +221,12 @@ class Pictures(Protocol):
 
     def thumbnail(self, ref: ObjectRef) -> Picture:
         """Small and light."""
+
+    def tiles(self, ref: ObjectRef) -> Tiles:
+        """Its pyramid; the first time it is made."""
+
+    def tile(self, ref: ObjectRef, level: int, column: int, row: int) -> Picture:
+        """One tile of it. Raises Refused where there is none."""
 
 
 class Session(Protocol):
@@ -248,6 +270,9 @@ class Session(Protocol):
 
     @property
     def readiness(self) -> ReadinessFigures: ...
+
+    @property
+    def accounts(self) -> Accounts: ...
 
     def emit(self, events: Sequence[Event[Any]]) -> None: ...
 

@@ -38,7 +38,11 @@ class Datasets(Protocol):
 
     def add_division(self, row: Row) -> None: ...
 
-    def add_holdout(self, row: Row) -> None: ...
+    def add_holdout(self, row: Row, image_ids: Sequence[str]) -> None: ...
+
+    def holdouts_with(self, image_ids: Sequence[str]) -> dict[str, int]:
+        """How many of the images are in the holdout of a version, by its hash; sorted, and without those that hold
+        none."""
 
     def version(self, hash_: str) -> Row | None:
         """With its division, and its holdout's size."""

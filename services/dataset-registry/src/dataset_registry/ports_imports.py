@@ -196,8 +196,12 @@ class Imports(Protocol):
         """Labels in force, by name, a portion at a time from the server and of one moment; the first thing that a
         transaction asks, and it ends with it."""
 
-    def of_version(self, items: Sequence[Row]) -> Selection:
-        """Labels as the items of a dataset version's manifest have them."""
+    def of_version(self, items: Sequence[Row], opened: Sequence[str]) -> Selection:
+        """Labels as the items of a dataset version's manifest have them, but for those in a holdout that is not
+        opened."""
+
+    def holdouts_with(self, chosen: Chosen) -> list[str]:
+        """Versions in whose holdout some of these images are, sorted."""
 
 
 class Chosen(NamedTuple):
@@ -205,12 +209,14 @@ class Chosen(NamedTuple):
 
     Attributes:
         as_of: Labels that were in force then; None is now.
+        opened: Versions whose holdout may go out, because its reading is written down.
     """
 
     batch_id: str | None = None
     line: str | None = None
     station: str | None = None
     as_of: datetime | None = None
+    opened: Sequence[str] = ()
 
 
 class Selection(NamedTuple):
@@ -218,10 +224,12 @@ class Selection(NamedTuple):
 
     Attributes:
         images: Gives all of them, each time in the same order.
+        held: How many are left out, as they are in a holdout.
     """
 
     words: Vocabulary
     images: Callable[[], Iterable[Exported]]
+    held: int
 
 
 class Exported(NamedTuple):

@@ -204,7 +204,8 @@ class LabelingViews(Protocol):
     def tasks(self, task_ids: Sequence[str], person: Person, now: datetime) -> list[Row]:
         """Tasks as this person may see them, in this order."""
 
-    def images(self, wanted: Row, limit: int, cursor: str | None) -> Page: ...
+    def images(self, wanted: Row, limit: int, cursor: str | None) -> Page:
+        """With their labels in force, but for those in blind work or in a holdout."""
 
     def image(self, image_id: str) -> Row | None:
         """With its label in force and its history; neither while the image is in blind work."""

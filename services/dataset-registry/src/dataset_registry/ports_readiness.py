@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -35,3 +36,6 @@ class ReadinessFigures(Protocol):
 
     def decisions(self, releases: Sequence[str]) -> Row:
         """decided, overridden, latency_ms (95th percentile) of captures that these releases decided first."""
+
+    def newest(self, hash_: str) -> datetime:
+        """When the newest record was made that figures about this version can come from."""

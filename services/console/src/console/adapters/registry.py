@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import BinaryIO
 
 import httpx
 from andon_chassis.errors import Unavailable
 
+from console import visitors
 from console.ports import Bytes, Json, RefusedByRegistry, Relayed
 
+_PATIENCE_S = 5.0
 _PASSED_ON = ("content-type", "etag", "cache-control", "content-length", "content-encoding")
 _RELAYED = ("content-type", "etag", "idempotent-replayed", "retry-after")
 
@@ -23,7 +26,7 @@ class HttpRegistry:
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._client = httpx.AsyncClient(
             base_url=url,
-            timeout=httpx.Timeout(5.0, connect=1.0),
+            timeout=_timeout(None),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             transport=transport or httpx.AsyncHTTPTransport(retries=1),
         )
@@ -32,13 +35,29 @@ class HttpRegistry:
         asked = {name: value for name, value in query.items() if value not in (None, "")}
         return _answer(await self._send(self._client.build_request("GET", path, params=asked)))
 
-    async def post(self, path: str, body: Json, key: str) -> Json:
-        request = self._client.build_request("POST", path, json=body, headers={"Idempotency-Key": key})
+    async def reckoned(self, path: str, query: Mapping[str, str], patience_s: float) -> Json:
+        request = self._client.build_request("GET", path, params=dict(query), timeout=_timeout(patience_s))
         return _answer(await self._send(request))
 
-    async def stream(self, path: str, known: str | None) -> Bytes:
+    async def post(self, path: str, body: Json, key: str, patience_s: float | None = None) -> Json:
+        headers = {"Idempotency-Key": key}
+        request = self._client.build_request(
+            "POST", path, json=body, headers=headers, timeout=_timeout(patience_s)
+        )
+        return _answer(await self._send(request))
+
+    async def upload(
+        self, path: str, fields: Mapping[str, str], name: str, file: BinaryIO, patience_s: float
+    ) -> Json:
+        request = self._client.build_request(
+            "POST", path, data=dict(fields), files={"archive": (name, file)}, timeout=_timeout(patience_s)
+        )
+        return _answer(await self._send(request))
+
+    async def stream(self, path: str, known: str | None, patience_s: float | None = None) -> Bytes:
         headers = {"If-None-Match": known} if known else {}
-        answer = await self._send(self._client.build_request("GET", path, headers=headers), stream=True)
+        request = self._client.build_request("GET", path, headers=headers, timeout=_timeout(patience_s))
+        answer = await self._send(request, stream=True)
         kept = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
         return Bytes(answer.status_code, kept, _body(answer))
 
@@ -56,10 +75,16 @@ class HttpRegistry:
         await self._client.aclose()
 
     async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        if token := visitors.token():  # whoever sent the request that this is for
+            request.headers["Authorization"] = f"Bearer {token}"
         try:
             return await self._client.send(request, stream=stream)
         except httpx.TransportError as error:
             raise Unavailable("dataset-registry", str(error) or type(error).__name__) from error
+
+
+def _timeout(patience_s: float | None) -> httpx.Timeout:
+    return httpx.Timeout(_PATIENCE_S if patience_s is None else patience_s, connect=1.0)
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -174,14 +174,19 @@ def reviewed(review: Mapping[str, Any]) -> Judged:
 
 
 def annotated(image: Mapping[str, Any]) -> Judged:
-    """From an image of a batch: the first that each person said in it."""
-    first: dict[str, Mapping[str, Any]] = {}
+    """From an image of a batch: the first that each person said in the task in which several said something.
+
+    What was imported is nobody's answer; what its own author put in force is an adjudicator's word, which is not blind.
+    """
+    tasks: dict[str, dict[str, Mapping[str, Any]]] = {}
     for entry in sorted(image["history"], key=lambda entry: entry["made_at"]):
-        if entry["origin"] != "model":
-            first.setdefault(entry["author"], entry)
+        own = any(one["by"] == entry["author"] for one in entry["decisions"] if one["decision"] == "approved")
+        if entry["origin"] == "person" and entry["task_id"] and not own:
+            tasks.setdefault(entry["task_id"], {}).setdefault(entry["author"], entry)
+    first = next((said for said in tasks.values() if len(said) > 1), {})
     said = sorted((person, _word(entry["annotation"])) for person, entry in first.items())
     at = max((entry["made_at"] for entry in first.values()), default=image["added_at"])
-    href = f"/quality/agreement/images/{image['image_id']}"
+    href = f"/quality/images/{image['image_id']}"
     return _judged(image["image_id"], image["name"], href, said, image["context"], at)
 
 

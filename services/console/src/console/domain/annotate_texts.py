@@ -24,6 +24,8 @@ ENGLISH: Mapping[str, str] = {
     "page.away": "The registry does not answer. What you drew is kept in this browser; this page goes on by itself.",
     "page.broken": "This image cannot be shown. Skip it, or say that it is unusable.",
     "page.sent-back": "Sent back",
+    "page.signed-out": "You are signed out. What you drew is kept in this browser.",
+    "page.sign-in": "Sign in in another window, then go on here",
     "page.gone": "Somebody else has this image now; your draft is kept.",
     # --- tools
     "tool.select": "Select and move",
@@ -50,6 +52,7 @@ ENGLISH: Mapping[str, str] = {
     "view.contrast": "Contrast",
     "view.brightness": "Brightness",
     "view.denoise": "Denoise",
+    "view.denoise.large": "Images this large are shown without denoising.",
     "view.reset": "Reset",
     "view.in": "Zoom in",
     "view.out": "Zoom out",
@@ -86,6 +89,7 @@ ENGLISH: Mapping[str, str] = {
     "marks.remove": "Remove {what}",
     "marks.accept": "Accept",
     "marks.discard": "Discard",
+    "marks.accept-all": "Accept all",
     "marks.says": "Proposed for the whole image: {what}",
     # --- doing
     "do.undo": "Undo",
@@ -128,6 +132,8 @@ ENGLISH: Mapping[str, str] = {
     "need.points": "It takes at least {count} points.",
     "need.simple": "This outline crosses itself; take back a point (Backspace) or move one.",
     "need.mask": "There is no mask to erase from.",
+    "need.smaller-mask": "A mask this large cannot be painted: draw a polygon, or several masks.",
+    "need.smaller-fill": "The fill ends 1,024 px from the point: fill beside it to go on, or draw a polygon.",
     "need.class": "Choose a class that can be marked first.",
     "need.something": "Nothing is said yet: press G for good, or mark what is wrong.",
     "need.proposals": "Undecided proposals: {count}. A accepts, D discards; send again to discard them all.",

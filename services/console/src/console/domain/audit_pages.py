@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from console.domain.bounds import between
 from console.domain.words import count, sentence
 
 VERIFY = "python -m dataset_registry.audit verify"
@@ -32,6 +33,8 @@ _UNITS = {"distance_mm": " mm", "angle_deg": "°", "mm_per_pixel": " mm per pixe
 DEVIATIONS = {
     "rejected": ("The quality audit rejected the image", "reject"),
     "ambiguous": ("The quality audit was in doubt", "hold"),
+    "deviating": ("It deviates, and is only counted", "escalate-to-engineering"),
+    "unproven": ("Nothing shows that it is as the standard says", "pending"),
     "missing": ("The capture does not say", "rework"),
     "violated": ("It is not as the standard says", "escalate-to-engineering"),
 }
@@ -61,6 +64,12 @@ def laid_down(station: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     size = f"{station['width']} × {station['height']} px" if station["width"] and station["height"] else None
     known = {**station, "resolution": size, "media_types": ", ".join(station["media_types"])}
     return [(name, _value(field, known.get(field))) for field, name in STANDARD.items()]
+
+
+def in_numbers(station: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the quality audit holds against each capture, and between which values it must lie."""
+    bounds = station.get("bounds", ())
+    return [(sentence(bound["name"]), between(bound["low"], bound["high"])) for bound in bounds]
 
 
 def gap_names(gaps: list[str]) -> list[str]:

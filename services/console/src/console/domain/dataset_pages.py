@@ -75,7 +75,8 @@ def classes(version: Mapping[str, Any]) -> list[tuple[str, int, float]]:
 
 def behind(items: Iterable[Mapping[str, Any]], wanted: Mapping[str, str]) -> list[Mapping[str, Any]]:
     """Items of a manifest that are what was asked for; what is empty lets everything through."""
-    return [one for one in items if all(not text or one.get(key) == text for key, text in wanted.items())]
+    fields = {"split" if name == "part" else name: text for name, text in wanted.items() if text}
+    return [one for one in items if all(one.get(field) == text for field, text in fields.items())]
 
 
 def changes(found: Mapping[str, Any]) -> list[tuple[str, str, int, Sequence[Side], int]]:

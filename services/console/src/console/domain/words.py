@@ -39,6 +39,7 @@ CONTEXT = (
     "part_id",
     "part_number",
     "product_variant",
+    "customer",
     "batch",
     "line",
     "station",

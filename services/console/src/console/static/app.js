@@ -58,6 +58,7 @@ async function refresh(part) {
   try {
     const headers = part.tag ? { "If-None-Match": part.tag } : {};
     const answer = await fetch(part.url, { headers, cache: "no-store" });
+    if (answer.status === 401) { signedOut(); return; }
     if (answer.status !== 304 && !answer.ok) throw new Error(answer.statusText);
     if (answer.status === 200) {
       const changed = part.tag !== undefined;
@@ -66,17 +67,17 @@ async function refresh(part) {
       if (!part.element.isConnected) return;
       if (part.reload) { if (changed) visit(location.href); } else replace(part.element, html);
     }
+    $("#session-over")?.remove();
     state(true);
   } catch {
     state(false);
   }
 }
 
-function state(fine) {
+function state(fine, text = fine ? "Live" : "Connection lost") {
   const live = $("#live");
   if (!live) return;
   live.classList.toggle("lost", !fine);
-  const text = fine ? "Live" : "Connection lost";
   if (live.textContent !== text) live.textContent = text;
 }
 
@@ -146,7 +147,9 @@ document.addEventListener("input", (event) => {
 
 function wakeViewer(viewer) {
   const stage = $(".stage", viewer), sheet = $(".sheet", viewer);
-  let scale = 1, x = 0, y = 0;
+  const large = $("[data-tiles]", viewer);         // drawn from tiles, down to its pixels
+  let scale = 1, x = 0, y = 0, drawDeep = () => {};
+  const most = () => (large ? Math.max(12, (8 * large.dataset.side) / Math.max(stage.clientWidth, stage.clientHeight)) : 12);
   const show = () => {
     const limit = (size) => (size * (scale - 1)) / 2;
     x = Math.max(-limit(sheet.offsetWidth), Math.min(limit(sheet.offsetWidth), x));
@@ -155,12 +158,13 @@ function wakeViewer(viewer) {
     stage.classList.toggle("zoomed", scale > 1);
     sheet.classList.toggle("crisp", scale > 3);
     drawRegions(scale, x, y);
+    drawDeep(scale, x, y);
   };
   const zoom = (factor, at) => {
     const box = stage.getBoundingClientRect();
     const px = (at?.clientX ?? box.left + box.width / 2) - box.left - box.width / 2;
     const py = (at?.clientY ?? box.top + box.height / 2) - box.top - box.height / 2;
-    const next = Math.max(1, Math.min(12, scale * factor));
+    const next = Math.max(1, Math.min(most(), scale * factor));
     x = px - ((px - x) * next) / scale;
     y = py - ((py - y) * next) / scale;
     scale = next;
@@ -169,12 +173,13 @@ function wakeViewer(viewer) {
   const fit = () => { scale = 1; x = y = 0; show(); };
   const drawRegions = wakeRegions(viewer, (box, width, height) => {   // the box in the middle, with some of what is around it
     const fitted = Math.min(stage.clientWidth / width, stage.clientHeight / height);
-    scale = Math.max(1, Math.min(12, (0.4 * stage.clientWidth) / (fitted * box.width), (0.4 * stage.clientHeight) / (fitted * box.height)));
+    scale = Math.max(1, Math.min(most(), (0.4 * stage.clientWidth) / (fitted * box.width), (0.4 * stage.clientHeight) / (fitted * box.height)));
     x = (width / 2 - box.x - box.width / 2) * fitted * scale;
     y = (height / 2 - box.y - box.height / 2) * fitted * scale;
     show();
   });
   new ResizeObserver(show).observe(stage);
+  if (large) import(large.dataset.module).then(({ deep }) => deep(large, show)).then((draw) => { drawDeep = draw; show(); }, () => say("The image did not come; load the page again."));
   stage.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && scale === 1 && event.deltaY > 0) return;      // the page scrolls on
     event.preventDefault();
@@ -216,6 +221,10 @@ async function visit(url, options = {}, place = "") {
   underWay = true;
   try {
     const answer = await fetch(url, { ...options, cache: "no-store" });
+    if (options.method && answer.redirected && at(answer.url) === "/sign-in" && !["/sign-in", "/sign-out", "/account/password"].includes(at(url))) {
+      signedOut();
+      return;
+    }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (answer.status >= 500) throw new Error(answer.statusText);
     await decoded($("[data-full]", page));
@@ -237,6 +246,18 @@ async function visit(url, options = {}, place = "") {
     underWay = false;
     for (const form of $$("form.sent")) form.classList.remove("sent");
   }
+}
+
+const at = (url) => new URL(url, location.href).pathname;
+
+// The page stays as it is, with all that was typed: sign in beside it, then go on here.
+function signedOut() {
+  state(false, "Signed out");
+  if ($("#session-over, #signed-out")) return;
+  const line = Object.assign(document.createElement("p"), { id: "session-over", className: "notice", textContent: "You are signed out. Nothing on this page is lost: " });
+  line.setAttribute("role", "alert");
+  line.append(Object.assign(document.createElement("a"), { href: `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`, target: "_blank", textContent: "sign in in another window" }), ", then go on here.");
+  $("#content")?.prepend(line);
 }
 
 async function decoded(image) {

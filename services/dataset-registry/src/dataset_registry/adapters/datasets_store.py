@@ -103,6 +103,11 @@ class DatasetsStore(Lookup):
 
     def mark(self, rows: Sequence[Row]) -> None:
         insert(self._pg, "segment_marks", _MARK, rows, "")
+        self._pg.execute(
+            "UPDATE images SET segment = (SELECT segment FROM segment_marks m WHERE m.image_id = images.image_id"
+            " ORDER BY sequence DESC LIMIT 1) WHERE image_id = ANY(%s::uuid[])",
+            ([row["image_id"] for row in rows],),
+        )
 
     def images_known(self, image_ids: Sequence[str]) -> set[str]:
         rows = self._all(
@@ -150,12 +155,24 @@ class DatasetsStore(Lookup):
             {name: _json(value) for name, value in row.items()},
         )
 
-    def add_holdout(self, row: Row) -> None:
+    def add_holdout(self, row: Row, image_ids: Sequence[str]) -> None:
         self._pg.execute(
             "INSERT INTO dataset_holdouts (hash, manifest, items, classes)"
             " VALUES (%(hash)s, %(manifest)s, %(items)s, %(classes)s)",
             {name: _json(value) for name, value in row.items()},
         )
+        self._pg.execute(
+            "INSERT INTO holdout_images (image_id, hash) SELECT unnest(%s::uuid[]), %s",
+            (list(image_ids), row["hash"]),
+        )
+
+    def holdouts_with(self, image_ids: Sequence[str]) -> dict[str, int]:
+        rows = self._all(
+            "SELECT hash, count(*) AS images FROM holdout_images WHERE image_id = ANY(%s::uuid[])"
+            " GROUP BY hash ORDER BY hash",
+            list(image_ids),
+        )
+        return {row["hash"]: row["images"] for row in rows}
 
     def version(self, hash_: str) -> Row | None:
         return self._one(f"{_VERSION} WHERE s.hash = %s", hash_)

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from dataset_registry.adapters.lookup import Lookup, Where
 from dataset_registry.adapters.shapes_json import shape_from_json
 from dataset_registry.domain.interchange import LabelledImage, Vocabulary, vocabulary
+from dataset_registry.domain.samples import HOLDOUT
 from dataset_registry.ports import Row
 from dataset_registry.ports_imports import Chosen, Exported, Selection
 
@@ -37,6 +38,12 @@ _LABELLED = f"""
     SELECT i.image_id::text, i.name, i.object::text AS object, i.width, i.height, i.context::text AS context, l.classes,
            l.shapes::text AS shapes
     FROM ({_IN_FORCE}) AS l JOIN images i USING (image_id)"""
+_OPEN = "NOT EXISTS (SELECT FROM holdout_images h WHERE h.image_id = i.image_id AND h.hash <> ALL(%s))"
+_HELD = """
+    FROM holdout_images h JOIN images i USING (image_id) JOIN LATERAL (
+        SELECT a.verdict FROM annotation_decisions d JOIN annotations a USING (annotation_id)
+        WHERE d.image_id = h.image_id AND d.decision = 'approved' AND d.decided_at <= %s
+        ORDER BY d.sequence DESC LIMIT 1) AS l ON true"""
 
 
 class ExportsView(Lookup):
@@ -44,22 +51,42 @@ class ExportsView(Lookup):
 
     def in_force(self, chosen: Chosen) -> Selection:
         self._pg.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return Selection(self._vocabulary(chosen), lambda: self._labelled(chosen))
-
-    def of_version(self, items: Sequence[Row]) -> Selection:
-        names = self._all(
-            "SELECT image_id::text, name FROM images WHERE image_id = ANY(%s::uuid[])",
-            [item["capture_id"] for item in items],
+        where = _where(chosen)
+        where.add("h.hash <> ALL(%s)", list(chosen.opened))
+        (held,) = self._all(
+            f"SELECT count(DISTINCT h.image_id) AS images {_HELD} {where}",
+            chosen.as_of or _ALWAYS,
+            *where.values,
         )
+        return Selection(self._vocabulary(chosen), lambda: self._labelled(chosen), held["images"])
+
+    def of_version(self, items: Sequence[Row], opened: Sequence[str]) -> Selection:
+        ids = [item["capture_id"] for item in items]
+        rows = self._all(
+            "SELECT DISTINCT image_id::text FROM holdout_images WHERE image_id = ANY(%s::uuid[]) AND hash <> ALL(%s)",
+            ids,
+            list(opened),
+        )
+        held = {row["image_id"] for row in rows}
+        if not opened:  # whatever was or was not noted of it
+            held |= {item["capture_id"] for item in items if item.get("split") == HOLDOUT}
+        names = self._all("SELECT image_id::text, name FROM images WHERE image_id = ANY(%s::uuid[])", ids)
         called = {row["image_id"]: row["name"] for row in names}
         images = [
-            _of_version(item, called.get(item["capture_id"]) or str(item["capture_id"])) for item in items
+            _of_version(item, called.get(item["capture_id"]) or str(item["capture_id"]))
+            for item in items
+            if item["capture_id"] not in held
         ]
         images.sort(key=lambda one: (one.image.name, one.image_id))
-        return Selection(vocabulary(one.image for one in images), lambda: images)
+        return Selection(vocabulary(one.image for one in images), lambda: images, len(held))
+
+    def holdouts_with(self, chosen: Chosen) -> list[str]:
+        where = _where(chosen)
+        found = f"SELECT DISTINCT h.hash {_HELD} {where} ORDER BY h.hash"
+        return [row["hash"] for row in self._all(found, chosen.as_of or _ALWAYS, *where.values)]
 
     def _vocabulary(self, chosen: Chosen) -> Vocabulary:
-        where = _where(chosen)
+        where = _going_out(chosen)
         found = f"""
             WITH chosen AS (SELECT l.classes, l.shapes FROM ({_IN_FORCE}) AS l JOIN images i USING (image_id) {where}),
                  marks AS (SELECT DISTINCT s->>'class_name' AS name, CASE WHEN s->>'kind' = 'key-points'
@@ -84,7 +111,7 @@ class ExportsView(Lookup):
         )
 
     def _labelled(self, chosen: Chosen) -> Iterator[Exported]:
-        where = _where(chosen)
+        where = _going_out(chosen)
         statement = f'{_LABELLED} {where} ORDER BY i.name COLLATE "C", i.image_id'
         with self._pg.cursor(name="labelled_images") as cursor:
             cursor.itersize = _AT_ONCE
@@ -101,6 +128,12 @@ def _where(chosen: Chosen) -> Where:
     where.add(
         "EXISTS (SELECT FROM tasks t WHERE t.image_id = i.image_id AND t.batch_id = %s)", chosen.batch_id
     )
+    return where
+
+
+def _going_out(chosen: Chosen) -> Where:
+    where = _where(chosen)
+    where.add(_OPEN, list(chosen.opened))
     return where
 
 

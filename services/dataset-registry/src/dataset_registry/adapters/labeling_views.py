@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,16 @@ _IMAGE = """
            ) AS blind
     FROM images i"""
 
+# What a label says is looked up for no image that is in blind work, or held back: a filter must not tell it either.
+_IS_OF_CLASS = """
+    (SELECT l.verdict = 'labeled' AND (
+         %s = ANY (l.classes) OR l.shapes @> jsonb_build_array(jsonb_build_object('class_name', %s::text)))
+     FROM labels_in_force l WHERE l.image_id = i.image_id)
+    AND NOT EXISTS (SELECT FROM holdout_images h WHERE h.image_id = i.image_id)
+    AND NOT EXISTS (
+        SELECT FROM tasks t JOIN batches b USING (batch_id)
+        WHERE t.image_id = i.image_id AND t.state = 'to-label' AND b.mode <> 'single' AND b.closed_at IS NULL)"""
+
 _LABELS = """
     SELECT image_id::text, annotation_id::text, author, approved_by, approved_at, verdict, classes, shapes, ambiguity,
            taxonomy_version
@@ -45,6 +55,11 @@ _IN_FORCE = """
     a.annotation_id = (
         SELECT d.annotation_id FROM annotation_decisions d WHERE d.image_id = a.image_id AND d.decision = 'approved'
         ORDER BY d.sequence DESC LIMIT 1)"""
+
+_SAYS_CLASS = """
+    annotations a WHERE a.classes @> ARRAY[%s] OR
+        jsonb_path_query_array(a.shapes, '$[*].class_name') @> to_jsonb(%s::text)"""
+_FEW = 5_000
 
 _AMBIGUOUS = """
     SELECT a.annotation_id::text, a.image_id::text, i.name, a.author, a.ambiguity, a.taxonomy_version, a.made_at
@@ -86,17 +101,36 @@ class PostgresLabelingViews(TaskView):
         where = Where()
         where.equals("i.context->>'line'", wanted.get("line"))
         where.equals("i.context->>'station'", wanted.get("station"))
+        where.equals("i.context->>'part_number'", wanted.get("part_number"))
         where.equals("i.part_id", wanted.get("part_id"))
         where.equals("i.origin", wanted.get("origin"))
         where.equals("i.segment", wanted.get("segment"))
+        named = [wanted.get("class_name")] * 2
+        where.add(_IS_OF_CLASS, *named)
+        if named[0] is not None and self._few(_SAYS_CLASS, named):
+            where.add(f"i.image_id = ANY(ARRAY(SELECT a.image_id FROM {_SAYS_CLASS}))", *named)
         task = {name: wanted[name] for name in ("batch_id", "state") if wanted.get(name) is not None}
         if task:
-            asked = " AND ".join(f"t.{name} = %s" for name in task)
-            where.add(
-                f"EXISTS (SELECT FROM tasks t WHERE t.image_id = i.image_id AND {asked})", *task.values()
-            )
+            such = "tasks t WHERE " + " AND ".join(f"t.{name} = %s" for name in task)
+            few = f"i.image_id = ANY(ARRAY(SELECT t.image_id FROM {such}))"
+            many = f"EXISTS (SELECT FROM {such} AND t.image_id = i.image_id)"
+            where.add(few if self._few(such, [*task.values()]) else many, *task.values())
         page = self._page(_IMAGE, where, ("i.added_at", "i.image_id"), "DESC", limit, cursor)
-        return Page(self._labeled(page.items), page.next_cursor)
+        held = {
+            row["image_id"]
+            for row in self._all(
+                "SELECT image_id::text FROM holdout_images WHERE image_id = ANY(%s::uuid[])",
+                [row["image_id"] for row in page.items],
+            )
+        }
+        return Page(self._labeled(page.items, held), page.next_cursor)
+
+    def _few(self, such: str, values: Sequence[object]) -> bool:
+        """Whether these rows are so few that their images are best looked up one by one. Of many rows the last images
+        have some, and reading the images from the last one on ends soon."""
+        statement = f"SELECT count(*) AS rows FROM (SELECT FROM {such} LIMIT {_FEW}) AS first"
+        (found,) = self._all(statement, *values, prepare=False)
+        return bool(found["rows"] < _FEW)
 
     def image(self, image_id: str) -> Row | None:
         row = self._one(f"{_IMAGE} WHERE i.image_id = %s", image_id)
@@ -106,13 +140,14 @@ class PostgresLabelingViews(TaskView):
         row["history"] = [said | {"annotation": said} for said in history]
         return self._labeled([row])[0]
 
-    def _labeled(self, rows: list[Row]) -> list[Row]:
-        """Images with their labels in force, but for those that are in blind work."""
+    def _labeled(self, rows: list[Row], held: Container[str] = ()) -> list[Row]:
+        """Images with their labels in force, but for those that are in blind work, or held back."""
         labels = {label["image_id"]: label for label in self._all(_LABELS, [row["image_id"] for row in rows])}
         return [
-            row | {"label": (label | {"annotation": label}) if label and not row["blind"] else None}
+            row | {"label": (label | {"annotation": label}) if label and shown else None}
             for row in rows
             for label in [labels.get(row["image_id"])]
+            for shown in [not row["blind"] and row["image_id"] not in held]
         ]
 
     def image_object(self, image_id: str) -> Row | None:

@@ -22,13 +22,14 @@ class Lookup:
             after = ">" if order == "ASC" else "<"
             where.add(f"({keys[0]}, {keys[1]}) {after} (%s, %s)", *read_cursor(cursor))
         statement = f"{select} {where} ORDER BY {keys[0]} {order}, {keys[1]} {order} LIMIT {int(limit) + 1}"
-        rows = self._all(statement, *where.values)
+        # Planned each time for what is asked: a plan for any value reads past everything to find what is rare.
+        rows = self._all(statement, *where.values, prepare=False)
         more, rows = len(rows) > limit, rows[:limit]
         moment, identity = (key.split(".")[1] for key in keys)
         return Page(rows, write_cursor(rows[-1][moment], str(rows[-1][identity])) if more else None)
 
-    def _all(self, statement: str, *values: Any) -> list[Row]:
-        return self._pg.execute(statement.encode(), values).fetchall()
+    def _all(self, statement: str, *values: Any, prepare: bool | None = None) -> list[Row]:
+        return self._pg.execute(statement.encode(), values, prepare=prepare).fetchall()
 
     def _one(self, statement: str, *values: Any) -> Row | None:
         return self._pg.execute(statement.encode(), values).fetchone()
@@ -48,6 +49,9 @@ class Where:
         if values[0] is not None:
             self._conditions.append(condition)
             self.values += values
+
+    def always(self, condition: str) -> None:
+        self._conditions.append(condition)
 
     def __str__(self) -> str:
         return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""

@@ -12,12 +12,15 @@ from collections import OrderedDict
 from andon_chassis.errors import Invalid
 from andon_chassis.objects import ObjectStore
 from andon_events.records import ObjectRef
-from andon_vision.decode import DecodeLimits, Pixels, decode_image
+from andon_vision.decode import DEFAULT_LIMITS, DecodeLimits, Pixels, decode_image
 from andon_vision.errors import ImageRefused
+from andon_vision.header import sniff_image
 from andon_vision.opencv import cv2
 from andon_vision.preprocess import resize, to_eight_bit
 
-from dataset_registry.ports import Picture
+from dataset_registry.adapters.pyramids import Pyramids
+from dataset_registry.domain.pyramid import is_large
+from dataset_registry.ports import Picture, Tiles
 
 SHOWN = frozenset({"image/png", "image/jpeg", "image/bmp", "image/webp"})
 """What every browser shows as it is."""
@@ -27,7 +30,8 @@ LIGHT_BYTES = 48_000
 
 THUMBNAIL_SIDE = 320
 QUALITY = 82
-_LIMITS = DecodeLimits(max_pixels=40_000_000)
+_WHOLE = DecodeLimits(max_pixels=40_000_000)
+"""What is larger is shown by its tiles."""
 
 
 class Pictures:
@@ -36,10 +40,12 @@ class Pictures:
     Args:
         objects: Where the originals lie.
         capacity_bytes: Upper bound of the views kept.
+        pyramids: Of large images; where one is there, thumbnails are made of a level of it.
     """
 
-    def __init__(self, objects: ObjectStore, capacity_bytes: int) -> None:
+    def __init__(self, objects: ObjectStore, capacity_bytes: int, pyramids: Pyramids) -> None:
         self._objects = objects
+        self._pyramids = pyramids
         self._capacity = capacity_bytes
         self._held: OrderedDict[tuple[str, str], Picture] = OrderedDict()
         self._size = 0
@@ -59,14 +65,25 @@ class Pictures:
             return self.original(ref)
         return self._view(ref, "thumbnail")
 
+    def tiles(self, ref: ObjectRef) -> Tiles:
+        return self._pyramids.of(ref)
+
+    def tile(self, ref: ObjectRef, level: int, column: int, row: int) -> Picture:
+        return self._pyramids.tile(ref, level, column, row)
+
     def _view(self, ref: ObjectRef, view: str) -> Picture:
         with self._lock:
             if (ref.sha256, view) in self._held:
                 self._held.move_to_end((ref.sha256, view))
                 return self._held[ref.sha256, view]
         data = self._objects.get(ref)
+        if view == "thumbnail" and _is_large(data) and (level := self._pyramids.overview(ref)):
+            data = level.data
         with self._at_work:
-            made = _thumbnail(_pixels(data)) if view == "thumbnail" else _lossless(_pixels(data))
+            if view == "thumbnail":
+                made = _thumbnail(_pixels(data, DEFAULT_LIMITS))
+            else:
+                made = _lossless(_pixels(data, _WHOLE))
         with self._lock:
             if (ref.sha256, view) not in self._held:
                 self._held[ref.sha256, view] = made
@@ -76,9 +93,17 @@ class Pictures:
         return made
 
 
-def _pixels(data: bytes) -> Pixels:
+def _is_large(data: bytes) -> bool:
     try:
-        return to_eight_bit(decode_image(data, _LIMITS).pixels)
+        header = sniff_image(data)
+    except ImageRefused:
+        return False
+    return is_large(header.width, header.height)
+
+
+def _pixels(data: bytes, limits: DecodeLimits) -> Pixels:
+    try:
+        return to_eight_bit(decode_image(data, limits).pixels)
     except ImageRefused as error:
         raise Invalid(error.reason, error.advice) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from dataset_registry.adapters.lookup import Lookup
@@ -20,7 +21,8 @@ _STATIONS = """
 
 _CAPTURED = """
     SELECT count(*) AS captures,
-           count(*) FILTER (WHERE d.evidence->>'audit_verdict' IN ('rejected', 'ambiguous')) AS deviating
+           count(*) FILTER (WHERE d.evidence->>'audit_verdict' IN ('rejected', 'ambiguous') OR d.deviating <> '{}')
+               AS deviating
     FROM captures c LEFT JOIN dispositions d ON d.capture_id = c.capture_id AND d.revision = 1
     WHERE c.capture_id = ANY(%s::uuid[]) AND c.received_via IS NOT NULL"""
 
@@ -54,6 +56,20 @@ _DECISIONS = """
                                           AND later.revision > 1 AND later.kind <> d.kind)) AS overridden,
            percentile_disc(0.95) WITHIN GROUP (ORDER BY d.latency_ms) AS latency_ms
     FROM dispositions d WHERE d.revision = 1 AND d.evidence->>'model_release' = ANY(%s)"""
+
+_NEWEST = """
+    WITH version AS (SELECT hash, created_at FROM dataset_snapshots WHERE hash = %s),
+         made AS (SELECT release, trained_at FROM releases JOIN version ON dataset_hash = hash)
+    SELECT greatest(
+        (SELECT created_at FROM version), (SELECT max(trained_at) FROM made),
+        (SELECT max(approved_at) FROM labels), (SELECT max(made_at) FROM annotations),
+        (SELECT max(decided_at) FROM annotation_decisions), (SELECT max(answered_at) FROM answers),
+        (SELECT max(published_at) FROM taxonomies), (SELECT max(published_at) FROM station_versions),
+        (SELECT max(locked_at) FROM standard_locks), (SELECT max(created_at) FROM evaluation_batches),
+        (SELECT max(decided_at) FROM evaluation_decisions),
+        (SELECT max(read_at) FROM holdout_readings JOIN version USING (hash)),
+        (SELECT max(later.decided_at) FROM dispositions d JOIN dispositions later USING (capture_id)
+         WHERE d.revision = 1 AND d.evidence->>'model_release' IN (SELECT release FROM made))) AS newest"""
 
 
 class ReadinessStore(Lookup):
@@ -90,6 +106,10 @@ class ReadinessStore(Lookup):
 
     def decisions(self, releases: Sequence[str]) -> Row:
         return self._row(_DECISIONS, list(releases))
+
+    def newest(self, hash_: str) -> datetime:
+        moment: datetime = self._row(_NEWEST, hash_)["newest"]
+        return moment
 
     def _row(self, statement: str, *values: Any) -> Row:
         (row,) = self._all(statement, *values)

@@ -10,6 +10,7 @@ import psycopg
 from andon_chassis.database import Database, Transaction
 from andon_chassis.events import Event
 
+from dataset_registry.adapters.accounts_store import AccountsStore
 from dataset_registry.adapters.agreement_store import AnswersStore
 from dataset_registry.adapters.audit_store import PostgresTrail
 from dataset_registry.adapters.book import PostgresAnswerBook
@@ -44,6 +45,7 @@ class PostgresSession:
         self.evaluations = EvaluationBatchesStore(tx.connection)
         self.answers = AnswersStore(tx.connection)
         self.readiness = ReadinessStore(tx.connection)
+        self.accounts = AccountsStore(tx.connection)
         self._tx = tx
 
     def emit(self, events: Sequence[Event[Any]]) -> None:

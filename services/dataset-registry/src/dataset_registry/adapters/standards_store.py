@@ -71,6 +71,13 @@ class StandardsStore(Lookup):
               AND reason NOT IN ('audit-rejected', 'audit-ambiguous') AND {_IN_RANGE}
             GROUP BY 1, 2, 3
             UNION ALL
+            SELECT c.context->>'capture_standard_version', found.kind, found.reason, count(*)
+            FROM dispositions d JOIN captures c USING (capture_id) CROSS JOIN LATERAL (
+                SELECT 'deviating' AS kind, unnest(d.deviating) AS reason
+                UNION ALL SELECT 'unproven', unnest(d.unproven)) AS found
+            WHERE d.revision = 1 AND (d.deviating <> '{{}}' OR d.unproven <> '{{}}') AND {_IN_RANGE}
+            GROUP BY 1, 2, 3
+            UNION ALL
             SELECT c.context->>'capture_standard_version', 'missing', reason, count(*)
             FROM captures c CROSS JOIN LATERAL unnest(c.missing) AS reason
             WHERE c.missing <> '{{}}' AND {_IN_RANGE}

@@ -42,6 +42,8 @@ _DISPOSITION = {
     "evidence": "jsonb",
     "decided_at": "timestamptz",
     "latency_ms": "double precision",
+    "deviating": "text[]",
+    "unproven": "text[]",
 }
 _REVIEW = {
     "review_id": "uuid",

@@ -103,6 +103,9 @@ class PostgresViews(Lookup):
 
     def reviews(self, wanted: Row, limit: int, cursor: str | None) -> Page:
         where = Where()
+        where.always(
+            "(r.state <> 'completed' OR NOT EXISTS (SELECT FROM holdout_images h WHERE h.image_id = r.capture_id))"
+        )
         for column in ("state", "line", "station"):
             where.equals(f"r.{column}", wanted.get(column))
         where.add(
@@ -116,6 +119,7 @@ class PostgresViews(Lookup):
 
     def labels(self, wanted: Row, limit: int, cursor: str | None) -> Page:
         where = Where()
+        where.always("NOT EXISTS (SELECT FROM holdout_images h WHERE h.image_id = l.capture_id)")
         for column in ("line", "station", "class_name"):
             where.equals(f"l.{column}", wanted.get(column))
         return self._page(_LABEL, where, ("l.approved_at", "l.label_id"), "DESC", limit, cursor)
@@ -129,12 +133,16 @@ class PostgresViews(Lookup):
     def action(self, action_id: str) -> Row | None:
         return self._one(f"{_ACTION} WHERE a.action_id = %s", action_id)
 
-    def tallies(self, since: datetime) -> tuple[list[Row], list[Row]]:
+    def tallies(self, since: datetime, lately: datetime) -> tuple[list[Row], list[Row]]:
         total = self._all("SELECT line, station, measure, count FROM tallies WHERE resolution = 'total'")
         recent = self._all(
-            "SELECT period, line, station, measure, count FROM tallies WHERE resolution = 'minute' AND"
-            " period >= %s",
+            "SELECT period, line, station, measure, count FROM tallies"
+            " WHERE resolution = 'minute' AND period >= %s AND measure = 'captured'"
+            " UNION ALL SELECT max(period), line, station, measure, sum(count)::bigint FROM tallies"
+            " WHERE resolution = 'minute' AND period >= %s AND starts_with(measure, 'latency:')"
+            " GROUP BY line, station, measure",
             since,
+            lately,
         )
         return total, recent
 

@@ -4,9 +4,10 @@ advice."""
 from __future__ import annotations
 
 from andon_chassis.http import TRACED, problem
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 
 from dataset_registry.api import (
+    accounts,
     actions,
     agreement,
     audit,
@@ -25,9 +26,11 @@ from dataset_registry.api import (
     standards,
     taxonomies,
     taxonomy_drafts,
+    tiles,
 )
 from dataset_registry.api.context import Context
-from dataset_registry.api.shapes import Problem
+from dataset_registry.api.contract import REFUSALS, publish
+from dataset_registry.api.door import CHALLENGE, Door, enter
 from dataset_registry.domain.refusals import Because, Refused
 
 VERSION = "1.0.0"
@@ -39,9 +42,9 @@ STATUS = {
     Because.INVALID: 422,
     Because.INCOMPLETE: 422,
     Because.STALE: 412,
+    Because.NOBODY: 401,
+    Because.SLOWED: 429,
 }
-
-_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
 
 
 def create_app(context: Context) -> FastAPI:
@@ -58,17 +61,24 @@ def create_app(context: Context) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
-        responses={422: _PROBLEM, 503: _PROBLEM},
+        responses=REFUSALS,
         telemetry=TRACED,
     )
 
     @app.exception_handler(Refused)
     async def on_refused(request: Request, error: Refused) -> Response:
-        return problem(STATUS[error.because], error.reason, error.advice, **error.more)
+        answer = problem(STATUS[error.because], error.reason, error.advice, **error.more)
+        if error.because is Because.NOBODY:
+            answer.headers.update(CHALLENGE)
+        if error.because is Because.SLOWED:
+            answer.headers["Retry-After"] = str(error.more["retry_after_s"])
+        return answer
 
     for part in (
+        accounts,
         lines,
         captures,
+        tiles,
         reviews,
         labeling,
         labeling_work,
@@ -86,5 +96,8 @@ def create_app(context: Context) -> FastAPI:
         exports,
         audit,
     ):
-        app.include_router(part.router(context))
+        app.include_router(part.router(context), dependencies=[Depends(enter)])
+    if context.identity is not None:
+        app.add_middleware(Door, identity=context.identity)
+    publish(app)
     return app

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
+from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, Sought, found
 from dataset_registry.api.shapes import Action, ClosingIn, Page
 from dataset_registry.handlers import actions
 from dataset_registry.ports import Row, Session
@@ -22,9 +22,9 @@ def router(context: Context) -> APIRouter:
     @routes.get("", response_model=Page[Action])
     def list_actions(
         state: Literal["open", "closed"] | None = None,
-        line: str | None = None,
-        station: str | None = None,
-        kind: str | None = None,
+        line: Sought = None,
+        station: Sought = None,
+        kind: Sought = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> dict[str, object]:

@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime
 
-from dataset_registry.api.context import Context, Cursor, Limit
-from dataset_registry.api.shapes import Out, Page
+from dataset_registry.api.context import Context, Cursor, Limit, Sought
+from dataset_registry.api.shapes import Moment, Out, Page
 from dataset_registry.handlers import audit
 
 
@@ -48,11 +47,11 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("", response_model=Page[AuditEntry])
     def list_audit_entries(
-        actor: str | None = None,
-        action: str | None = None,
-        subject: str | None = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
+        actor: Sought = None,
+        action: Sought = None,
+        subject: Sought = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> dict[str, object]:

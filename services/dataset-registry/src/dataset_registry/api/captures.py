@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 
-from dataset_registry.api.context import Context, Cursor, Limit, found
+from dataset_registry.api import door
+from dataset_registry.api.context import Context, Cursor, Limit, Sought, found
+from dataset_registry.api.etags import IfNoneMatch
 from dataset_registry.api.pictures import BYTES, View, pictured
-from dataset_registry.api.shapes import Capture, CaptureDetail, DispositionKind, Page
+from dataset_registry.api.shapes import Capture, CaptureDetail, DispositionKind, Moment, Page
 from dataset_registry.ports import Row
 
 _ADVICE = "look at GET /v1/captures; it may also be on its way still."
@@ -22,12 +22,12 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("", response_model=Page[Capture])
     def list_captures(
-        line: str | None = None,
-        station: str | None = None,
+        line: Sought = None,
+        station: Sought = None,
         kind: DispositionKind | None = None,
-        part_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        part_id: Sought = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> dict[str, object]:
@@ -46,25 +46,26 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/{capture_id}", response_model=CaptureDetail)
     def read_capture(capture_id: UUID) -> dict[str, object]:
-        """A capture with its dispositions, reviews, labels and findings."""
+        """A capture with its dispositions, reviews, labels and findings; of one in a holdout, reviews and labels are
+        for those who label."""
         with context.sessions() as session:
             row = found(session.views.capture(str(capture_id)), "capture", capture_id, _ADVICE)
+            if not door.labels() and session.datasets.holdouts_with([str(capture_id)]):
+                row |= {"labels": [], "reviews": []}
         details = {name: row[name] for name in ("history", "labels", "findings")}
         regions = (row["model_evidence"] or {}).get("regions") or []
         reviews = [with_urls(review) for review in row["reviews"]]
         return _capture(row) | details | {"regions": regions, "reviews": reviews}
 
     @routes.get("/{capture_id}/image", response_class=Response, responses=BYTES)
-    def read_image(
-        capture_id: UUID, view: View = "original", if_none_match: Annotated[str | None, Header()] = None
-    ) -> Response:
+    def read_image(capture_id: UUID, view: View = "original", if_none_match: IfNoneMatch = None) -> Response:
         """The image as it was taken; or for people, at full size in a form that browsers show, or small."""
         with context.sessions() as session:
             ref = session.views.image(str(capture_id))
         return pictured(context, found(ref, "capture", capture_id, _ADVICE), view, if_none_match)
 
     @routes.get("/{capture_id}/heat-map", response_class=Response, responses=BYTES)
-    def read_heat_map(capture_id: UUID, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    def read_heat_map(capture_id: UUID, if_none_match: IfNoneMatch = None) -> Response:
         """Where the model looked: a grey PNG in the image's proportions."""
         with context.sessions() as session:
             ref = session.views.heat_map(str(capture_id))

@@ -13,10 +13,13 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from dataset_registry.api import door
+from dataset_registry.api.shapes import Published
 from dataset_registry.domain import audit_chain
 from dataset_registry.domain.refusals import unknown
 from dataset_registry.handlers.commands import Reply, fingerprint, once
 from dataset_registry.ports import Pictures, Row, Session, Sessions
+from dataset_registry.ports_accounts import Identity
 
 IdempotencyKey = Annotated[
     str | None,
@@ -29,6 +32,14 @@ IdempotencyKey = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=400, description="next_cursor of the page before.")]
+Sought = Annotated[
+    str | None, Query(max_length=400, pattern=r"^[^\x00]*$", description="Exactly this; all when left out.")
+]
+FILE = {"schema": {"type": "string", "format": "binary"}}
+PUBLISHED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Published, "description": "It was in force already."},
+    201: {"model": Published, "description": "It is in force now."},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +47,9 @@ class Context:
     """Where the API gets things from.
 
     Attributes:
-        people: Roles by name.
+        people: Roles by name, where names are taken on trust.
         claim_minutes: How long a task stays with the person who took it, or saved a draft of it last.
+        identity: Knows who sends a request; None where names are taken on trust.
     """
 
     sessions: Sessions
@@ -46,6 +58,12 @@ class Context:
     clock: Clock
     people: Mapping[str, Sequence[str]]
     claim_minutes: float = 15.0
+    identity: Identity | None = None
+
+    def roles(self, name: str) -> Sequence[str]:
+        """The roles of who acts; the door has seen to it that the name is theirs."""
+        who = door.principal()
+        return sorted(who.roles) if who else self.people.get(name, ())
 
     def command(
         self,
@@ -73,7 +91,9 @@ class Context:
             done = once(session.book, key, fingerprint(name, sent), lambda: reply(session))
             if not done.repeated:  # last of all: others who write wait from here to the commit
                 now = self.clock.now()
-                session.trail.append(audit_chain.entry(now, name, sent, done.status, done.body))
+                who = door.principal()
+                actor = who.name if who else None
+                session.trail.append(audit_chain.entry(now, name, sent, done.status, done.body, actor))
         headers = {"Idempotent-Replayed": "true"} if done.repeated else None
         return JSONResponse(done.body, done.status, headers=headers)
 

@@ -13,6 +13,7 @@ from andon_events.records import ObjectRef
 from fastapi import APIRouter, Path, Query, Response
 
 from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
+from dataset_registry.api.contract import REPEATABLE
 from dataset_registry.api.datasets_shapes import (
     DatasetDiff,
     Distance,
@@ -24,25 +25,42 @@ from dataset_registry.api.datasets_shapes import (
     SnapshotIn,
     SplitToCheck,
 )
+from dataset_registry.api.etags import ETAG
 from dataset_registry.api.shapes import Name, Page
-from dataset_registry.domain import audit_chain
 from dataset_registry.domain.labeling_checks import Guide
 from dataset_registry.domain.splits import LONGEST_BLOCK_S, Plan
-from dataset_registry.handlers import datasets
+from dataset_registry.handlers import datasets, holdouts
 from dataset_registry.handlers.datasets import Cut
+from dataset_registry.handlers.holdouts import Evaluation
 from dataset_registry.ports import Row, Session
 
 Hash = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Block = Annotated[float, Query(ge=1, le=LONGEST_BLOCK_S, allow_inf_nan=False)]
 _ADVICE = "look at GET /v1/datasets/snapshots."
-_CONTENT: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {}}}}
+_DOCUMENT = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+_MANIFEST: dict[int | str, dict[str, Any]] = {200: {"content": _DOCUMENT, "headers": ETAG}}
+_HOLDOUT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": _DOCUMENT,
+        "headers": {
+            "Holdout-Reading": {
+                "description": "How often the holdout has been read, this time included.",
+                "required": True,
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        },
+    }
+}
+_KNOWN: dict[int | str, dict[str, Any]] = {
+    200: {"model": Snapshot, "description": "The same labels are a version already."}
+}
 
 
 def router(context: Context) -> APIRouter:
     """Routes under /v1/datasets."""
     routes = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-    @routes.post("/snapshots", response_model=Snapshot, status_code=201, responses={200: {"model": Snapshot}})
+    @routes.post("/snapshots", response_model=Snapshot, status_code=201, responses=_KNOWN)
     def make_snapshot(body: SnapshotIn, key: IdempotencyKey = None) -> Response:
         """Freeze the labels that pass the filter as a dataset version; the same labels are the same version (200).
 
@@ -70,7 +88,7 @@ def router(context: Context) -> APIRouter:
         with context.sessions() as session:
             return _read(session, hash)
 
-    @routes.get("/snapshots/{hash}/manifest", response_class=Response, responses=_CONTENT)
+    @routes.get("/snapshots/{hash}/manifest", response_class=Response, responses=_MANIFEST)
     def read_manifest(hash: Hash) -> Response:
         """The manifest, byte for byte: its SHA-256 is the version's name."""
         with context.sessions() as session:
@@ -78,7 +96,7 @@ def router(context: Context) -> APIRouter:
         headers = {"ETag": f'"{hash}"', "Cache-Control": "private, max-age=31536000, immutable"}
         return _bytes(ObjectRef.from_avro(row["manifest"]), headers)
 
-    @routes.get("/snapshots/{hash}/holdout", response_class=Response, responses=_CONTENT)
+    @routes.get("/snapshots/{hash}/holdout", response_class=Response, responses=_HOLDOUT)
     def read_holdout(
         hash: Hash,
         by: Annotated[Name, Query()],
@@ -86,15 +104,11 @@ def router(context: Context) -> APIRouter:
         purpose: Annotated[Name, Query(description="release-evaluation, regression-check or audit.")],
     ) -> Response:
         """The holdout's manifest, for an evaluation; written down first, and counted (header `Holdout-Reading`)."""
-        datasets.refuse_reading(purpose)
+        holdouts.refuse(purpose)
         with context.sessions() as session:
             row = found(session.datasets.holdout(hash), "holdout of dataset version", hash, _ADVICE)
-            now = context.clock.now()
-            number = session.datasets.add_reading(hash, by, release, purpose, now)
-            sent = {"by": by, "release": release, "purpose": purpose}
-            session.trail.append(
-                audit_chain.entry(now, f"read-holdout {hash}", sent, 200, {"number": str(number)})
-            )
+            reading = Evaluation(by, release, purpose)
+            number = holdouts.write_down(session, hash, reading, context.clock.now())
         headers = {"Holdout-Reading": str(number), "Cache-Control": "no-store"}
         return _bytes(ObjectRef.from_avro(row["manifest"]), headers)
 
@@ -113,7 +127,7 @@ def router(context: Context) -> APIRouter:
         """What lies on both sides of the version's own split."""
         return _leakage(hash, None, distance, block_s)
 
-    @routes.post("/snapshots/{hash}/leakage", response_model=LeakageReport)
+    @routes.post("/snapshots/{hash}/leakage", response_model=LeakageReport, openapi_extra=REPEATABLE)
     def check_leakage(hash: Hash, body: SplitToCheck) -> dict[str, object]:
         """What lies on both sides of a split that somebody made elsewhere. Changes nothing."""
         parts = {str(id_): part for id_, part in body.parts.items()}

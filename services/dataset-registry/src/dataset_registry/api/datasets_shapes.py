@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from dataset_registry.api.shapes import In, Name, Out, Text
+from dataset_registry.api.shapes import In, Moment, Name, Out, Text
 from dataset_registry.domain.neighbours import MOST
 from dataset_registry.domain.splits import LONGEST_BLOCK_S
 
@@ -29,7 +29,7 @@ class LabelFilter(In):
     batches: list[Name] = Field(default_factory=list)
     origins: list[Name] = Field(default_factory=list)
     classes: list[Name] = Field(default_factory=list)
-    approved_before: datetime | None = None
+    approved_before: Moment | None = None
 
 
 class SplitIn(In):

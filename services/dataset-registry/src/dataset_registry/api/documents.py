@@ -11,6 +11,7 @@ from andon_events.records import ObjectRef
 from fastapi import APIRouter, Path, Response
 
 from dataset_registry.api.context import Context, found
+from dataset_registry.api.etags import ETAG, TAGGED
 from dataset_registry.api.shapes import Name
 from dataset_registry.ports import Row
 
@@ -21,6 +22,10 @@ _GONE: dict[int | str, dict[str, Any]] = {
     410: {"description": "The object store does not keep it any more."},
 }
 
+_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}, "headers": ETAG}
+}
+
 InPath = Annotated[Name, Path()]
 
 
@@ -28,7 +33,7 @@ def router(context: Context) -> APIRouter:
     """Documents under /v1/releases."""
     routes = APIRouter(prefix="/v1/releases", tags=["reference data"])
 
-    @routes.get("/{release}/card", response_model=dict[str, Any], responses=_GONE)
+    @routes.get("/{release}/card", response_model=dict[str, Any], responses=TAGGED | _GONE)
     def read_card(release: InPath) -> Response:
         """The description of the release's bundle: data, figures, thresholds, preprocessing, hashes."""
         advice = "no description was published with it; publish the bundle again."
@@ -37,7 +42,7 @@ def router(context: Context) -> APIRouter:
     @routes.get(
         "/{release}/reports/{name}",
         response_class=Response,
-        responses={200: {"content": {"text/html": {}}}, **_GONE},
+        responses=_PAGE | _GONE,
     )
     def read_report(release: InPath, name: InPath) -> Response:
         """A page about the release, as it was published; browsers run no script in it."""

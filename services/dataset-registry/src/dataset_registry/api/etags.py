@@ -12,8 +12,23 @@ from dataset_registry.domain.refusals import invalid
 STALE: dict[int | str, dict[str, Any]] = {
     412: {"model": Problem, "description": "Somebody has changed it since: `If-Match` names another version."}
 }
+ETAG = {
+    "ETag": {"description": "Changes whenever this does.", "required": True, "schema": {"type": "string"}}
+}
+TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
 IfMatch = Annotated[
-    str, Header(alias="If-Match", max_length=40, description="The ETag that it was read with.")
+    str,
+    Header(
+        alias="If-Match",
+        max_length=40,
+        description="The ETag that it was read with.",
+        json_schema_extra={"pattern": r'^(W/)?"?[0-9]{1,9}"?$'},
+    ),
+]
+
+IfNoneMatch = Annotated[
+    str | None,
+    Header(alias="If-None-Match", max_length=1000, description="The ETag of what the caller has."),
 ]
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit
+from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, Sought
 from dataset_registry.api.evaluation_batches_shapes import (
     EvaluationBatch,
     EvaluationBatchIn,
@@ -16,7 +16,7 @@ from dataset_registry.api.evaluation_batches_shapes import (
     EvaluationImagesIn,
     Permission,
 )
-from dataset_registry.api.shapes import Page
+from dataset_registry.api.shapes import Name, Page
 from dataset_registry.handlers import evaluation_batches
 from dataset_registry.ports import Session
 
@@ -48,14 +48,14 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/permission", response_model=Permission)
     def read_permission(
-        release: str,
-        line: str,
-        station: str,
-        product_variant: str | None = None,
-        camera: str | None = None,
-        supplier: str | None = None,
-        material: str | None = None,
-        lighting: str | None = None,
+        release: Name,
+        line: Name,
+        station: Name,
+        product_variant: Sought = None,
+        camera: Sought = None,
+        supplier: Sought = None,
+        material: Sought = None,
+        lighting: Sought = None,
     ) -> dict[str, object]:
         """Whether a release may decide there: what it has not learned from needs a batch that accepted it."""
         asked = {

@@ -14,13 +14,32 @@ from starlette.background import BackgroundTask
 from dataset_registry.adapters.imports_archive import open_archive
 from dataset_registry.adapters.imports_store import document
 from dataset_registry.api.context import Context, Cursor, Limit, found
-from dataset_registry.api.imports_shapes import FormatIn, Import, ImportIn, ImportObjectIn, ImportProblem
-from dataset_registry.api.shapes import Name, Page, Text
+from dataset_registry.api.contract import REPEATABLE
+from dataset_registry.api.imports_shapes import (
+    FormatIn,
+    Import,
+    ImportIn,
+    ImportObjectIn,
+    ImportProblem,
+    Unmarked,
+)
+from dataset_registry.api.shapes import Name, Page
 from dataset_registry.domain.refusals import invalid
 from dataset_registry.handlers import imports
 from dataset_registry.ports import Row, Session
 
 _ADVICE = "look at GET /v1/imports."
+Document = Annotated[
+    str,
+    Form(
+        max_length=200_000,
+        description="JSON, as in ImportObjectIn.",
+        json_schema_extra={
+            "contentMediaType": "application/json",
+            "contentSchema": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    ),
+]
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": Import, "description": "The same import is known."}
 }
@@ -36,16 +55,16 @@ def router(context: Context) -> APIRouter:
     routes = APIRouter(prefix="/v1/imports", tags=["imports"])
     worker = importer(context)
 
-    @routes.post("", response_model=Import, status_code=202, responses=_ANSWERS)
+    @routes.post("", response_model=Import, status_code=202, responses=_ANSWERS, openapi_extra=REPEATABLE)
     def import_archive(
         archive: Annotated[UploadFile, File(description="zip, tar, or a single JSON, XML or CSV file")],
         source: Annotated[Name, Form()],
         imported_by: Annotated[Name, Form()],
         format: Annotated[FormatIn | None, Form()] = None,
-        mapping: Annotated[str, Form(max_length=200_000, description="JSON, as in ImportObjectIn")] = "{}",
-        context: Annotated[str, Form(max_length=200_000, description="JSON, as in ImportObjectIn")] = "{}",
+        mapping: Document = "{}",
+        context: Document = "{}",
         only_good: Annotated[bool, Form()] = False,
-        unmarked: Annotated[Text, Form(description="good or without-label")] = "good",
+        unmarked: Annotated[Unmarked, Form()] = "good",
     ) -> Response:
         """Import labels, with their pictures or for images that are known. The same archive, asked for in the same way,
         is the same import: it goes on where it was, and nothing is there twice."""
@@ -68,7 +87,9 @@ def router(context: Context) -> APIRouter:
             ) from error
         return accept(asked, imports.keep(objects, archive.file, archive.filename or "archive"))
 
-    @routes.post("/objects", response_model=Import, status_code=202, responses=_ANSWERS)
+    @routes.post(
+        "/objects", response_model=Import, status_code=202, responses=_ANSWERS, openapi_extra=REPEATABLE
+    )
     def import_object(body: ImportObjectIn) -> Response:
         """Import labels from an archive that lies in the object store."""
         ref = ObjectRef(**body.object.model_dump())

@@ -25,6 +25,7 @@ FormatOut = Literal[
 ]
 FormatIn = Literal[FormatOut, "masks-beside", "deeppcb"]
 assert set(get_args(FormatIn)) == set(FORMATS) and set(get_args(FormatOut)) == set(WRITTEN)
+Unmarked = Literal["good", "without-label"]
 State = Literal["waiting", "checking", "importing", "done", "refused", "failed"]
 
 
@@ -53,9 +54,7 @@ class ImportIn(In):
     only_good: bool = Field(
         False, description="Import what is in order; else a problem anywhere imports nothing."
     )
-    unmarked: Literal["good", "without-label"] = Field(
-        "good", description="What an image is of which the archive says nothing."
-    )
+    unmarked: Unmarked = Field("good", description="What an image is of which the archive says nothing.")
     imported_by: Name
 
     @field_validator("context")

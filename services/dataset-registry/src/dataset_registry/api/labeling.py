@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
+from dataset_registry.api import door
+from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, Sought, found
+from dataset_registry.api.etags import IfNoneMatch
 from dataset_registry.api.labeling_batch_shapes import (
     Added,
     Batch,
@@ -51,7 +53,7 @@ def _batches(routes: APIRouter, context: Context) -> None:
 
     @routes.get("/batches", response_model=Page[Batch])
     def list_batches(
-        open: bool | None = None, person: str | None = None, limit: Limit = 50, cursor: Cursor = None
+        open: bool | None = None, person: Sought = None, limit: Limit = 50, cursor: Cursor = None
     ) -> dict[str, object]:
         """Batches with their progress, the last first. `person` leaves those in which that person labels."""
         with context.sessions() as session:
@@ -98,24 +100,28 @@ def _batches(routes: APIRouter, context: Context) -> None:
 def _images(routes: APIRouter, context: Context) -> None:
     @routes.get("/images", response_model=Page[LabeledImage])
     def list_images(
-        line: str | None = None,
-        station: str | None = None,
-        origin: str | None = None,
-        part_id: str | None = None,
-        segment: str | None = None,
+        line: Sought = None,
+        station: Sought = None,
+        origin: Literal["capture", "import"] | None = None,
+        part_number: Sought = None,
+        part_id: Sought = None,
+        segment: Sought = None,
+        class_name: Sought = None,
         batch_id: UUID | None = None,
         state: State | None = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> dict[str, object]:
         """What is or was labeled, the last added first, with the label in force. `batch_id` and `state` leave those
-        that have such a task."""
+        that have such a task, `class_name` those whose label names it: as a whole, or where something is marked."""
         wanted = {
             "line": line,
             "station": station,
             "origin": origin,
+            "part_number": part_number,
             "part_id": part_id,
             "segment": segment,
+            "class_name": class_name,
             "batch_id": batch_id,
             "state": state,
         }
@@ -128,24 +134,23 @@ def _images(routes: APIRouter, context: Context) -> None:
 
     @routes.get("/images/{image_id}", response_model=LabeledImageDetail)
     def read_labeled_image(image_id: UUID) -> dict[str, object]:
-        """One image with everything that was said of it, and what was decided."""
+        """One image with everything that was said of it, and what was decided; of an image in a holdout for those who
+        label."""
         with context.sessions() as session:
             row = found(session.labeling_views.image(str(image_id)), "image", image_id, _IMAGE_ADVICE)
+            if not door.labels() and session.datasets.holdouts_with([str(image_id)]):
+                row |= {"label": None, "history": []}
         return row | image_urls(row["image_id"])
 
     @routes.get("/images/{image_id}/picture", response_class=Response, responses=BYTES)
-    def read_picture(
-        image_id: UUID, view: View = "screen", if_none_match: Annotated[str | None, Header()] = None
-    ) -> Response:
+    def read_picture(image_id: UUID, view: View = "screen", if_none_match: IfNoneMatch = None) -> Response:
         """The bytes of an image, or of a capture that is none yet."""
         with context.sessions() as session:
             ref = session.labeling_views.image_object(str(image_id))
         return pictured(context, found(ref, "image", image_id, _IMAGE_ADVICE), view, if_none_match)
 
     @routes.get("/ambiguous", response_model=Doubts)
-    def list_ambiguous(
-        reason: str | None = None, limit: Limit = 50, cursor: Cursor = None
-    ) -> dict[str, object]:
+    def list_ambiguous(reason: Sought = None, limit: Limit = 50, cursor: Cursor = None) -> dict[str, object]:
         """The ambiguous bucket: images about which the guide does not decide, the last first, and counts by reason."""
         with context.sessions() as session:
             page = session.labeling_views.ambiguous({"reason": reason}, limit, cursor)

@@ -14,7 +14,8 @@ from fastapi import APIRouter, Header, Query, Response
 
 from dataset_registry.adapters.shapes_json import annotation_to_json
 from dataset_registry.api.context import Context, IdempotencyKey, found
-from dataset_registry.api.etags import STALE, IfMatch, tag, version_in
+from dataset_registry.api.contract import REPEATABLE
+from dataset_registry.api.etags import STALE, TAGGED, IfMatch, tag, version_in
 from dataset_registry.api.labeling import image_urls
 from dataset_registry.api.labeling_shapes import (
     Draft,
@@ -44,7 +45,7 @@ def router(context: Context) -> APIRouter:
 
 
 def _queue(routes: APIRouter, context: Context) -> None:
-    @routes.post("/work/next", response_model=Work)
+    @routes.post("/work/next", response_model=Work, openapi_extra=REPEATABLE)
     def take_next_task(body: NextIn) -> dict[str, object]:
         """Take the next task: the one that this person holds, or else the first of the queue that waits for them."""
         now, person = context.clock.now(), _person(context, body.person)
@@ -62,7 +63,7 @@ def _queue(routes: APIRouter, context: Context) -> None:
             rows = [_task(row) for row in session.labeling_views.tasks(ids, person, now)]
         return {"task": rows.pop(0) if given.task_id else None, "following": rows}
 
-    @routes.get("/tasks/{task_id}", response_model=Task)
+    @routes.get("/tasks/{task_id}", response_model=Task, responses=TAGGED)
     def read_task(
         task_id: UUID, response: Response, person: Annotated[Name, Query(description="Who looks at it.")]
     ) -> Row:
@@ -78,7 +79,7 @@ def _queue(routes: APIRouter, context: Context) -> None:
         with context.sessions() as session:
             labeling_work.release(session.labeling, str(task_id), person)
 
-    @routes.put("/tasks/{task_id}/draft", response_model=DraftSaved, responses=STALE)
+    @routes.put("/tasks/{task_id}/draft", response_model=DraftSaved, responses=TAGGED | STALE)
     def save_draft(
         task_id: UUID,
         body: DraftIn,
@@ -156,7 +157,7 @@ def _words(routes: APIRouter, context: Context) -> None:
 
 
 def _person(context: Context, name: str) -> Person:
-    return Person(name, context.people.get(name, ()))
+    return Person(name, context.roles(name))
 
 
 def _text(name: UUID | None) -> str | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from fastapi import APIRouter
 
 from dataset_registry.api.context import Context
 from dataset_registry.api.shapes import LineState, Page, Person
-from dataset_registry.domain.lines import RATE_MINUTES, line_states
+from dataset_registry.domain.lines import line_states, recently
 
 
 def router(context: Context) -> APIRouter:
@@ -21,7 +19,7 @@ def router(context: Context) -> APIRouter:
         now = context.clock.now()
         with context.sessions() as session:
             views = session.views
-            total, recent = views.tallies(now - timedelta(minutes=RATE_MINUTES))
+            total, recent = views.tallies(*recently(now))
             stations, deployments = views.stations(), views.deployments()
             places = {(row["line"], row["station"]) for row in (*total, *stations) if row["station"]}
             last = views.last_captures(sorted(places))
@@ -29,9 +27,11 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/people", response_model=Page[Person])
     def read_people() -> dict[str, object]:
-        """Who has which role, until people log in."""
-        return {
-            "items": [{"name": name, "roles": list(roles)} for name, roles in sorted(context.people.items())]
-        }
+        """Who has which role."""
+        if context.identity is None:
+            known = [{"name": name, "roles": [*roles]} for name, roles in sorted(context.people.items())]
+            return {"items": known}
+        with context.sessions() as session:
+            return {"items": session.accounts.people()}
 
     return routes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from dataset_registry.api.readiness_shapes import Readiness, ReadinessAnswer, ReadinessFigure
+from dataset_registry.api.readiness_shapes import Readiness, ReadinessAnswer
+from dataset_registry.api.readiness_words import VERDICTS, interval, newest, value
 
-_VERDICTS = {"ready": "Ready", "not-ready": "Not ready", "not-proven": "Not proven"}
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -23,9 +23,14 @@ td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 """
 
 
-def page(package: Readiness) -> str:
-    """The page as HTML text; the same package gives the same text."""
-    parts = "".join(_answer(number, answer) for number, answer in enumerate(package.answers, 1))
+def page(package: Readiness, base: str) -> str:
+    """The page as HTML text; the same package gives the same text.
+
+    Args:
+        base: Where the API is reached; evidence links to it, also from a page that was saved.
+    """
+    at = base.rstrip("/")
+    parts = "".join(_answer(number, answer, at) for number, answer in enumerate(package.answers, 1))
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -33,21 +38,23 @@ def page(package: Readiness) -> str:
         f"<h1>Dataset readiness {_badge(package.verdict)}</h1>\n"
         f"<p>Version <code>{escape(package.dataset)}</code>, {package.images} images, for"
         f" {escape(package.purpose)}. The whole is as ready as the worst of its five answers. Figures are computed from"
-        " what is on record; an interval holds with 95 %.</p>\n"
+        f" what is on record, of which the newest is of {newest(package)}; an interval holds with 95 %.</p>\n"
         f"{parts}</main></body>\n</html>\n"
     )
 
 
-def _answer(number: int, answer: ReadinessAnswer) -> str:
+def _answer(number: int, answer: ReadinessAnswer, at: str) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(figure.name)}</th><td class="number">{escape(_value(figure))}</td>'
-        f'<td class="number">{_interval(figure)}</td></tr>\n'
+        f'<tr><th scope="row">{escape(figure.name)}</th><td class="number">{escape(value(figure))}</td>'
+        f'<td class="number">{interval(figure)}</td></tr>\n'
         for figure in answer.figures
     )
     lacks = "".join(
         f"<li>{escape(lack.what)} <strong>{escape(lack.advice)}</strong></li>\n" for lack in answer.missing
     )
-    links = ", ".join(f'<a href="{escape(link.href)}">{escape(link.title)}</a>' for link in answer.evidence)
+    links = ", ".join(
+        f'<a href="{escape(at + link.href)}">{escape(link.title)}</a>' for link in answer.evidence
+    )
     return (
         f"<section><h2>{number}. {escape(answer.question)} {_badge(answer.verdict)}</h2>\n"
         + (
@@ -61,20 +68,4 @@ def _answer(number: int, answer: ReadinessAnswer) -> str:
 
 
 def _badge(verdict: str) -> str:
-    return f'<span class="verdict {verdict}">{_VERDICTS[verdict]}</span>'
-
-
-def _value(figure: ReadinessFigure) -> str:
-    if figure.value is None:
-        return "undefined"
-    if figure.unit == "share":
-        return f"{figure.value:.1%}" + (f" of {figure.of}" if figure.of is not None else "")
-    return f"{figure.value:g} {figure.unit}" if figure.of is None else f"{figure.value:.3g} {figure.unit}"
-
-
-def _interval(figure: ReadinessFigure) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    if figure.unit == "share":
-        return f"{figure.low:.1%} to {figure.high:.1%}"
-    return f"{figure.low:.3f} to {figure.high:.3f}"
+    return f'<span class="verdict {verdict}">{VERDICTS[verdict]}</span>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -55,5 +56,9 @@ class Readiness(Out):
     dataset: str
     purpose: str
     images: int
+    newest_record: datetime = Field(
+        description="When the last record was made that a figure may rest on; until there is a newer one, the package"
+        " stays as it is."
+    )
     verdict: Verdict = Field(description="The worst of the five.")
     answers: list[ReadinessAnswer]

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from andon_events import records as r
 from fastapi import APIRouter, Path, Response
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found, publication
+from dataset_registry.api.context import (
+    PUBLISHED,
+    Context,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    found,
+    publication,
+)
 from dataset_registry.api.documents import with_documents
 from dataset_registry.api.shapes import (
     Deployed,
@@ -42,7 +50,7 @@ def _policies(routes: APIRouter, context: Context) -> None:
         with context.sessions() as session:
             return {"items": session.views.policies()}
 
-    @routes.put("/policies/{version}", response_model=Published)
+    @routes.put("/policies/{version}", response_model=Published, responses=PUBLISHED)
     def put_policy(version: InPath, body: PolicyIn, key: IdempotencyKey = None) -> Response:
         """Put a policy in force in its scope. A version is immutable."""
         document = body.model_dump(mode="json", exclude={"published_by"})

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from dataset_registry.api.captures import with_urls
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
+from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, Sought, found
 from dataset_registry.api.shapes import AnswerIn, Imported, Label, LabelsIn, Page, Review
 from dataset_registry.handlers import reviews
 from dataset_registry.ports import Session
@@ -23,9 +23,9 @@ def router(context: Context) -> APIRouter:
     @routes.get("/reviews", response_model=Page[Review])
     def list_reviews(
         state: Literal["open", "disputed", "completed"] | None = None,
-        line: str | None = None,
-        station: str | None = None,
-        not_answered_by: str | None = None,
+        line: Sought = None,
+        station: Sought = None,
+        not_answered_by: Sought = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> dict[str, object]:
@@ -56,7 +56,7 @@ def router(context: Context) -> APIRouter:
     @routes.post("/reviews/{review_id}/adjudication", response_model=Review)
     def adjudicate_review(review_id: UUID, body: AnswerIn, key: IdempotencyKey = None) -> Response:
         """End a dispute; for a QA owner who has not answered it."""
-        roles = context.people.get(body.reviewer, ())
+        roles = context.roles(body.reviewer)
 
         def work(session: Session) -> tuple[int, dict[str, Any]]:
             now = context.clock.now()
@@ -67,9 +67,9 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/labels", response_model=Page[Label])
     def list_labels(
-        line: str | None = None,
-        station: str | None = None,
-        class_name: str | None = None,
+        line: Sought = None,
+        station: Sought = None,
+        class_name: Sought = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> dict[str, object]:

@@ -10,7 +10,16 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/*]+$", strip_whitespace=True)
@@ -21,12 +30,20 @@ Text = Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")]
 def _writable(value: dict[str, Any]) -> dict[str, Any]:
     """Names and texts are checked where they have a type; here half of a surrogate pair would end in an error."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError("a text in it holds half of a surrogate pair, which is no character") from error
     return value
 
 
+def _written_out(value: object) -> object:
+    """A number would be read as seconds since 1970."""
+    if isinstance(value, str) and "-" in value[1:5]:
+        return value
+    raise ValueError("a moment is written as 2026-05-04T08:15:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 Described = Annotated[dict[str, Any], AfterValidator(_writable)]
 Verdict = Literal["good", "defect", "unusable"]
 DispositionKind = Literal["pass", "reject", "rework", "hold", "route-to-reviewer", "escalate-to-engineering"]
@@ -38,7 +55,7 @@ T = TypeVar("T")
 class In(BaseModel):
     """What a caller sends. Unknown fields are refused: a typing error must not look like a setting."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Out(BaseModel):
@@ -54,13 +71,33 @@ class Page(Out, Generic[T]):
     next_cursor: str | None = None
 
 
+class WrongField(Out):
+    """A field of the request that is missing or wrong."""
+
+    where: str
+    what: str
+
+
+class WrongMark(Out):
+    """Something that is wrong with an annotation; `shape_id` is null where it is about the whole."""
+
+    reason: str
+    advice: str
+    shape_id: str | None
+
+
 class Problem(Out):
     """RFC 9457 problem: what went wrong, and what to do."""
 
     type: str
-    title: str
+    title: str = Field(description="Stable code, lower-case with dashes.")
     status: int
-    detail: str
+    detail: str = Field(description="What to do.")
+    errors: list[WrongField] = Field([], description="Of `invalid-request`: all fields that are wrong.")
+    problems: list[WrongMark] = Field([], description="Of an annotation: all that is wrong with it.")
+    current: dict[str, Any] | None = Field(
+        None, description="Of a draft that another window saved since: that one."
+    )
 
 
 # --- what comes in

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime
 
-from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, publication
-from dataset_registry.api.shapes import Name, Page, Published
+from dataset_registry.api.context import PUBLISHED, Context, Cursor, IdempotencyKey, Limit, publication
+from dataset_registry.api.shapes import Moment, Name, Page, Published
 from dataset_registry.api.standards_shapes import (
     Deviations,
     Locked,
@@ -24,6 +23,10 @@ from dataset_registry.ports import Row, Session
 
 InPath = Annotated[Name, Path()]
 _LATELY = timedelta(days=7)
+_LOCKED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Locked, "description": "It was locked already."},
+    201: {"model": Locked, "description": "It is locked now."},
+}
 
 
 def router(context: Context) -> APIRouter:
@@ -36,7 +39,7 @@ def router(context: Context) -> APIRouter:
         with context.sessions() as session:
             return {"items": session.views.stations()}
 
-    @routes.put("/{line}/{station}", response_model=Published)
+    @routes.put("/{line}/{station}", response_model=Published, responses=PUBLISHED)
     def put_station(line: InPath, station: InPath, body: StationIn, key: IdempotencyKey = None) -> Response:
         """Put a capture standard in force; the same again changes nothing. A locked version stays as it is."""
         document = body.model_dump(mode="json", exclude={"published_by"})
@@ -56,7 +59,7 @@ def router(context: Context) -> APIRouter:
 
         return context.command(key, f"station {line}/{station}", body, Published, work)
 
-    @routes.post("/{line}/{station}/lock", response_model=Locked)
+    @routes.post("/{line}/{station}/lock", response_model=Locked, responses=_LOCKED)
     def lock_standard(
         line: InPath, station: InPath, body: StandardLockIn, key: IdempotencyKey = None
     ) -> Response:
@@ -90,8 +93,8 @@ def router(context: Context) -> APIRouter:
     def count_deviations(
         line: InPath,
         station: InPath,
-        since: Annotated[AwareDatetime | None, Query(description="The last 7 days when left out.")] = None,
-        until: AwareDatetime | None = None,
+        since: Annotated[Moment | None, Query(description="The last 7 days when left out.")] = None,
+        until: Moment | None = None,
     ) -> Row:
         """Captures that deviate from their standard, by its version and by reason."""
         end = until or context.clock.now()

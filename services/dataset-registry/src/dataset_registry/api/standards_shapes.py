@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from andon_events.standards import BOUNDED
+from pydantic import AfterValidator, Field, FiniteFloat, WithJsonSchema, model_validator
 
 from dataset_registry.api.shapes import In, Name, Out, Text
 
@@ -14,9 +15,34 @@ class RejectionRuleIn(In):
     """When an image is not used."""
 
     reason: Name = Field(
-        description="Code, as the quality audit gives it: blurred, cropped, over-exposed ..."
+        description="Code, as the quality audit gives it: blurred, cropped, wrong-exposure, other-lens, unproven ..."
     )
     rule: Text = Field("", description="In words, for people.")
+
+
+def _bounded(name: str) -> str:
+    if name not in BOUNDED:
+        raise ValueError(f"nothing is measured under this name; there are {', '.join(BOUNDED)}")
+    return name
+
+
+Bounded = Annotated[str, AfterValidator(_bounded), WithJsonSchema({"type": "string", "enum": list(BOUNDED)})]
+
+
+class BoundIn(In):
+    """Between which values a setting of the capture, or a measure of its image, must lie; both belong to it."""
+
+    name: Bounded
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def leaves_room(self) -> BoundIn:
+        if self.low is None and self.high is None:
+            raise ValueError("give it a low or a high end")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low must not exceed high")
+        return self
 
 
 class StationIn(In):
@@ -41,10 +67,27 @@ class StationIn(In):
     mm_per_pixel: FiniteFloat | None = Field(
         None, gt=0, description="Scale: what measurements are made with."
     )
-    rejection_rules: list[RejectionRuleIn] = Field([], max_length=100)
+    bounds: list[BoundIn] = Field(
+        [],
+        max_length=100,
+        description="The standard in numbers, which the quality audit holds against each capture.",
+    )
+    rejection_rules: list[RejectionRuleIn] = Field(
+        [],
+        max_length=100,
+        description="Deviations with these reasons reject an image, `unproven` one of which the standard is not"
+        " proven; all others are counted.",
+    )
     validated_variants: list[Name] = Field([])
     takt_ms: int = Field(1000, ge=1, lt=2**31)
     published_by: Name = "unnamed"
+
+    @model_validator(mode="after")
+    def bounded_once(self) -> StationIn:
+        names = [bound.name for bound in self.bounds]
+        if len(set(names)) < len(names):
+            raise ValueError("each name is bounded once")
+        return self
 
 
 class StandardLockIn(In):
@@ -75,6 +118,7 @@ class Station(Out):
     trigger_timing: str | None = None
     media_types: list[str]
     mm_per_pixel: float | None = None
+    bounds: list[BoundIn] = Field([])
     rejection_rules: list[RejectionRuleIn] = Field([])
     validated_variants: list[str]
     takt_ms: int
@@ -100,9 +144,10 @@ class Locked(Out):
 class Deviation(Out):
     """How many captures deviate for a reason."""
 
-    kind: Literal["rejected", "ambiguous", "missing", "violated"] = Field(
-        description="The audit rejected them or was in doubt; a field of their context is missing; or their context"
-        " names another camera than the standard, or a version that was never published."
+    kind: Literal["rejected", "ambiguous", "deviating", "unproven", "missing", "violated"] = Field(
+        description="The audit rejected them or was in doubt; they deviate in a way that is only counted; nothing shows"
+        " what the standard lays down there; a field of their context is missing; or their context names another"
+        " camera than the standard, or a version that was never published."
     )
     reason: str
     captures: int

@@ -7,14 +7,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime
 
-from dataset_registry.api.context import Context, IdempotencyKey, found, publication
-from dataset_registry.api.shapes import Name, Page, Published
+from dataset_registry.api.context import PUBLISHED, Context, IdempotencyKey, found, publication
+from dataset_registry.api.shapes import Moment, Name, Page, Published
 from dataset_registry.api.taxonomy_shapes import (
     EffectiveTaxonomy,
     RelabelIn,
     SeverityAnswer,
+    StationOrPlace,
     Taxonomy,
     TaxonomyComparison,
     TaxonomyDetail,
@@ -39,7 +39,7 @@ def router(context: Context) -> APIRouter:
         with context.sessions() as session:
             return {"items": session.views.taxonomies()}
 
-    @routes.put("/taxonomies/{version}", response_model=Published)
+    @routes.put("/taxonomies/{version}", response_model=Published, responses=PUBLISHED)
     def put_taxonomy(version: InPath, body: TaxonomyIn, key: IdempotencyKey = None) -> Response:
         """Put a taxonomy in force as a whole. A version is immutable."""
         document = body.model_dump(mode="json", exclude={"published_by"})
@@ -60,7 +60,7 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/taxonomies/in-force", response_model=TaxonomyDetail)
     def read_taxonomy_in_force(
-        at: Annotated[AwareDatetime | None, Query(description="A moment; now when left out.")] = None,
+        at: Annotated[Moment | None, Query(description="A moment; now when left out.")] = None,
     ) -> Row:
         """The taxonomy that was in force at any moment."""
         with context.sessions() as session:
@@ -91,7 +91,7 @@ def router(context: Context) -> APIRouter:
         version: InPath,
         class_name: Name,
         product: Name | None = None,
-        station: Name | None = None,
+        station: StationOrPlace | None = None,
         customer: Name | None = None,
     ) -> dict[str, object]:
         """How severe a class is for a product, at a station, for a customer, what happens to the part, and why."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from dataset_registry.api.context import Context, Cursor, IdempotencyKey, Limit, found
-from dataset_registry.api.etags import STALE, IfMatch, tag, version_in
+from dataset_registry.api.etags import STALE, TAGGED, IfMatch, tag, version_in
 from dataset_registry.api.shapes import Page
 from dataset_registry.api.taxonomy_shapes import (
     DraftBegin,
@@ -55,7 +55,7 @@ def router(context: Context) -> APIRouter:
             page = session.taxonomies.drafts({"state": state}, limit, cursor)
         return {"items": page.items, "next_cursor": page.next_cursor}
 
-    @routes.get("/{draft_id}", response_model=TaxonomyDraftDetail)
+    @routes.get("/{draft_id}", response_model=TaxonomyDraftDetail, responses=TAGGED)
     def read_draft(draft_id: UUID, response: Response) -> Row:
         """One draft, with all that is missing or wrong in it; its ETag is what a change names in `If-Match`."""
         with context.sessions() as session:

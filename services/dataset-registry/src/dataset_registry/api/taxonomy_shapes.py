@@ -60,14 +60,28 @@ class ClassIn(ClassDraft):
     is_defect: bool
 
 
+StationOrPlace = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=241,
+        pattern=r"^[^\x00-\x1f/*]+(/[^\x00-\x1f/*]+)?$",
+        strip_whitespace=True,
+    ),
+]
+
+
 class SeverityRuleIn(In):
     """Severity and disposition where its named fields hold; null is any. More named fields beat fewer; of as many, the
     customer beats the station, the station the product, the product the class."""
 
-    product: Name | None = None
-    station: Name | None = None
-    customer: Name | None = None
-    class_name: Name | None = Field(None, description="Null is every defect.")
+    product: Name | None = Field(None, description="Part number.")
+    station: StationOrPlace | None = Field(None, description="`station`, or `line/station`, which beats it.")
+    customer: Name | None = Field(None, description="As captures name it in their context.")
+    class_name: Name | None = Field(
+        None,
+        description="Null is every defect; but no critical class is made milder, or passes, without its name.",
+    )
     severity: Severity | None = None
     disposition: DispositionKind | None = None
 

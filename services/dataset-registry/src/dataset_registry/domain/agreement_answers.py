@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -140,21 +141,13 @@ def sliced(
     images: Sequence[Judged], by: str, class_name: str | None, severity: Mapping[str, int]
 ) -> dict[str, Agreement]:
     """The figures of each slice, by name. By class, each class is held against all others, over all images."""
-    names = sorted({name for image in images for name in SLICES[by](image)})
+    slices = defaultdict[str, list[Judged]](list)
+    for image in images:
+        for name in SLICES[by](image):
+            slices[name].append(_seen_by(image, name) if by == "reviewer" else image)
     if by == "class":
-        return {name: agreed(images, name, severity) for name in names}
-    return {
-        name: agreed(
-            [
-                _seen_by(image, name) if by == "reviewer" else image
-                for image in images
-                if name in SLICES[by](image)
-            ],
-            class_name,
-            severity,
-        )
-        for name in names
-    }
+        return {name: agreed(images, name, severity) for name in sorted(slices)}
+    return {name: agreed(slices[name], class_name, severity) for name in sorted(slices)}
 
 
 def _seen_by(image: Judged, pair: str) -> Judged:

@@ -125,11 +125,17 @@ def verify(links: Iterable[Link], end: End, known: Iterable[End] = ()) -> Verifi
 
 
 def entry(
-    at: datetime, command: str, body: Mapping[str, Any], status: int, answer: Mapping[str, Any]
+    at: datetime,
+    command: str,
+    body: Mapping[str, Any],
+    status: int,
+    answer: Mapping[str, Any],
+    actor: str | None = None,
 ) -> Entry:
     """The entry of a command that was carried out.
 
     Args:
+        actor: Who is signed in; None where the body's word for it is taken.
         command: The command in one word, then what it is about.
         body: As it was sent, JSON.
         answer: What it answered; what it made is named there.
@@ -142,14 +148,24 @@ def entry(
         "made": made,
         "status": status,
     }
-    return Entry(at, actor_of(body), action, subject or next(iter(made.values()), ""), canonical(detail))
+    return Entry(
+        at, actor or actor_of(body), action, subject or next(iter(made.values()), ""), canonical(detail)
+    )
 
 
 def actor_of(body: Mapping[str, Any]) -> str:
     """Who sent a command: its `person`, `reviewer`, `by`, or whatever ends in `_by`."""
-    named = [name for name in ("person", "reviewer", "by") if name in body]
-    named += sorted(name for name in body if name.endswith("_by"))
+    named = names_in(body)
     return next((body[name] for name in named if isinstance(body[name], str) and body[name]), UNNAMED)
+
+
+def names_in(fields: Iterable[str]) -> list[str]:
+    """Which fields of a body say who sent it."""
+    known = set(fields)
+    return [
+        *(name for name in ("person", "reviewer", "by") if name in known),
+        *sorted(name for name in known if name.endswith("_by")),
+    ]
 
 
 def _flaw(link: Link, last: End, known_hash: str) -> str | None:

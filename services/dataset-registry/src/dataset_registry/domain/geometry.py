@@ -6,7 +6,7 @@ else that is wrong is said, all of it together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,9 +155,14 @@ def _filled(rings: tuple[Ring, ...], x: Floats, y: Floats) -> Pixels:
 
 
 def _box(box: Box, width: int, height: int) -> Box:
-    _refuse_outside(((box.x, box.y), (box.x + box.width, box.y + box.height)), width, height, "The box")
-    left, top = max(0.0, box.x), max(0.0, box.y)
-    right, bottom = min(float(width), box.x + box.width), min(float(height), box.y + box.height)
+    left, top, right, bottom = box.x, box.y, box.x + box.width, box.y + box.height
+    _refuse_outside((left, right), (top, bottom), width, height, "The box")
+    left, top, right, bottom = (
+        max(0.0, left),
+        max(0.0, top),
+        min(float(width), right),
+        min(float(height), bottom),
+    )
     if right <= left or bottom <= top:
         raise Flaw("empty-box", "The box has no width or no height; draw it again, or remove it.")
     return Box(left, top, right - left, bottom - top)
@@ -168,7 +173,8 @@ def _polygon(polygon: Polygon, width: int, height: int) -> Polygon:
         raise Flaw(
             "too-few-points", "A polygon needs three different points at least; add points, or remove it."
         )
-    _refuse_outside([point for ring in polygon.rings for point in ring], width, height, "The polygon")
+    across, down = zip(*(point for ring in polygon.rings for point in ring), strict=True)
+    _refuse_outside(across, down, width, height, "The polygon")
     inside = replace(polygon, rings=tuple(_clipped(ring, width, height) for ring in polygon.rings))
     crossing = first_crossing(inside.rings)
     if crossing is not None:
@@ -209,13 +215,17 @@ def _key_points(figure: KeyPoints, width: int, height: int) -> KeyPoints:
             "unknown-key-point",
             f"A line ends at {', '.join(missing)}, which is no point here; set it, or remove the line.",
         )
-    _refuse_outside([point for _, point in figure.points], width, height, "A key point")
+    across, down = zip(*(point for _, point in figure.points), strict=True)
+    _refuse_outside(across, down, width, height, "A key point")
     moved = _clipped(tuple(point for _, point in figure.points), width, height)
     return replace(figure, points=tuple(zip(names, moved, strict=True)))
 
 
-def _refuse_outside(points: list[Point] | Ring, width: int, height: int, what: str) -> None:
-    outside = max(max(-x, -y, x - width, y - height) for x, y in points)
+def _refuse_outside(
+    across: Sequence[float], down: Sequence[float], width: int, height: int, what: str
+) -> None:
+    """Raises Flaw where one of these points, by their coordinates, is too far outside."""
+    outside = max(-min(across), -min(down), max(across) - width, max(down) - height)
     if outside > TOLERANCE:
         raise Flaw(
             "outside-image",

@@ -157,6 +157,7 @@ class Losses:
 LOSSES = {
     "box-as-polygon": "A box was written as a polygon with its four corners.",
     "context": "What is known of the making of the image cannot be written.",
+    "holdout": "Images in the holdout of a dataset version are not for learning, and were left out.",
     "image-class": "Classes of the image as a whole cannot be written.",
     "instance": "Which shapes are one thing cannot be written.",
     "joins": "Lines between key points cannot be written, or only one set of them for all of a class.",

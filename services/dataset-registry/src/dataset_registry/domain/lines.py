@@ -19,6 +19,12 @@ Row = Mapping[str, Any]
 Place = tuple[str, str]
 
 
+def recently(now: datetime) -> tuple[datetime, datetime]:
+    """From which minute on captures are counted by minute, and from which one latencies together."""
+    minute = now.replace(second=0, microsecond=0)
+    return minute - timedelta(minutes=RATE_MINUTES - 1), minute - timedelta(minutes=LATENCY_MINUTES - 1)
+
+
 def line_states(
     total: Iterable[Row],
     recent: Iterable[Row],
@@ -31,7 +37,7 @@ def line_states(
 
     Args:
         total: Counts of all time: line, station, measure, count.
-        recent: The same by minute, with period, of at least RATE_MINUTES.
+        recent: The same by minute, with period, of `recently`; latencies may be one sum.
         stations: What is registered.
         last_captures: The last image of each station: capture_id, received_at.
         deployments: Releases in force by scope.
@@ -77,13 +83,14 @@ def line_states(
 
 
 def _counts(counts: Mapping[str, int], minutes: Sequence[Row], now: datetime) -> dict[str, Any]:
-    start = now.replace(second=0, microsecond=0) - timedelta(minutes=RATE_MINUTES - 1)
+    start, since = recently(now)
     rate, lately = [0] * RATE_MINUTES, Counter[str]()
     for row in minutes:
-        age = int((row["period"] - start).total_seconds() // 60)
-        if row["measure"] == "captured" and 0 <= age < RATE_MINUTES:
-            rate[age] += row["count"]
-        if age >= RATE_MINUTES - LATENCY_MINUTES:
+        if row["measure"] == "captured":
+            age = int((row["period"] - start).total_seconds() // 60)
+            if 0 <= age < RATE_MINUTES:
+                rate[age] += row["count"]
+        elif row["period"] >= since:
             lately[row["measure"]] += row["count"]
     return {
         "captured": counts.get("captured", 0),

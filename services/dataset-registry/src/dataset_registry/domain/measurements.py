@@ -23,32 +23,34 @@ def measured(geometry: Geometry, mm_per_pixel: float | None) -> Measurements:
     positive where the line rises to the right); the longest is also `length`, with its centre and angle, and the
     shortest of several `width`.
     """
-    if isinstance(geometry, KeyPoints):
-        lengths, fixed = _joined(geometry)
-    else:
-        lengths, fixed = _extent(geometry)
-    surface = area(geometry)
-    found = {f"{name}_px": value for name, value in lengths.items()} | fixed
-    if surface:
-        found["area_px2"] = surface
+    found = (
+        _joined(geometry, mm_per_pixel)
+        if isinstance(geometry, KeyPoints)
+        else _extent(geometry, mm_per_pixel)
+    )
+    return tuple(sorted([(name, round(value, _DIGITS)) for name, value in found.items()]))
+
+
+def _extent(geometry: Box | Polygon | Mask, mm_per_pixel: float | None) -> dict[str, float]:
+    box, surface = bounds(geometry), area(geometry)
+    found = {
+        "area_px2": surface,
+        "centre_x_px": box.x + box.width / 2.0,
+        "centre_y_px": box.y + box.height / 2.0,
+        "height_px": box.height,
+        "width_px": box.width,
+    }
     if mm_per_pixel is not None:
-        found |= {f"{name}_mm": value * mm_per_pixel for name, value in lengths.items()}
-        if surface:
-            found["area_mm2"] = surface * mm_per_pixel**2
-    return tuple(sorted((name, round(value, _DIGITS)) for name, value in found.items()))
+        found["height_mm"], found["width_mm"] = box.height * mm_per_pixel, box.width * mm_per_pixel
+        found["area_mm2"] = surface * mm_per_pixel**2
+    return found
 
 
-def _extent(geometry: Box | Polygon | Mask) -> tuple[dict[str, float], dict[str, float]]:
-    box = bounds(geometry)
-    centre = (box.x + box.width / 2.0, box.y + box.height / 2.0)
-    return {"width": box.width, "height": box.height}, _centre(centre)
-
-
-def _joined(figure: KeyPoints) -> tuple[dict[str, float], dict[str, float]]:
+def _joined(figure: KeyPoints, mm_per_pixel: float | None) -> dict[str, float]:
     places = dict(figure.points)
     lines = {join: (places[join[0]], places[join[1]]) for join in figure.joins}
     if not lines:
-        return {}, {}
+        return {}
     lengths = {join: math.dist(*line) for join, line in lines.items()}
     longest, shortest = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
     named = {f"{start}-{end}_length": length for (start, end), length in lengths.items()}
@@ -57,11 +59,15 @@ def _joined(figure: KeyPoints) -> tuple[dict[str, float], dict[str, float]]:
         named["width"] = lengths[shortest]
     fixed = {f"{start}-{end}_angle_deg": _angle(*line) for (start, end), line in lines.items()}
     (x0, y0), (x1, y1) = lines[longest]
-    return named, fixed | {"angle_deg": _angle(*lines[longest])} | _centre(((x0 + x1) / 2.0, (y0 + y1) / 2.0))
-
-
-def _centre(point: Point) -> dict[str, float]:
-    return {"centre_x_px": point[0], "centre_y_px": point[1]}
+    found = {f"{name}_px": value for name, value in named.items()} | fixed
+    found |= {
+        "angle_deg": _angle(*lines[longest]),
+        "centre_x_px": (x0 + x1) / 2.0,
+        "centre_y_px": (y0 + y1) / 2.0,
+    }
+    if mm_per_pixel is not None:
+        found |= {f"{name}_mm": value * mm_per_pixel for name, value in named.items()}
+    return found
 
 
 def _angle(start: Point, end: Point) -> float:

@@ -24,6 +24,7 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
         parsed = datetime.fromisoformat(moment)
         if parsed.tzinfo is None or not isinstance(identity, str) or "\0" in identity:
             raise ValueError(cursor)
+        identity.encode()  # half of a surrogate pair is no character
         return parsed, identity
     except (ValueError, TypeError, binascii.Error):
         raise invalid(

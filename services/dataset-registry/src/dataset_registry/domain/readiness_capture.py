@@ -37,7 +37,7 @@ class Capture:
     Attributes:
         lacks: Images by field of `CONTEXT` that they do not say.
         captures: Images that came over the line; the rest was imported.
-        deviating: Of these, rejected or doubted by the audit.
+        deviating: Of these, rejected or doubted by the audit, or otherwise than the standard says.
     """
 
     images: int

@@ -14,6 +14,8 @@ class Because(Enum):
     INVALID = "invalid"
     INCOMPLETE = "incomplete"
     STALE = "stale"
+    NOBODY = "nobody"
+    SLOWED = "slowed"
 
 
 class Refused(Exception):
@@ -46,9 +48,9 @@ def conflict(reason: str, advice: str) -> Refused:
     return Refused(Because.CONFLICT, reason, advice)
 
 
-def forbidden(reason: str, advice: str) -> Refused:
+def forbidden(reason: str, advice: str, **more: object) -> Refused:
     """Somebody else may do this."""
-    return Refused(Because.FORBIDDEN, reason, advice)
+    return Refused(Because.FORBIDDEN, reason, advice, **more)
 
 
 def invalid(reason: str, advice: str) -> Refused:

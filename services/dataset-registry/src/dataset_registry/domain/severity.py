@@ -1,20 +1,19 @@
-"""How severe a class is for a product, at a station, for a customer, and what then happens to the part: the most
-specific rule wins (M4.2).
-
-A rule that names more of customer, station, product and class is more specific than one that names fewer. Of two that
-name as many, the one that names the customer wins, then the station, then the product, then the class. Severity and
-disposition are settled apart, for a rule may say only one of them. A rule that names no class holds for every defect.
+"""Why a class is as severe as it is for a product, at a station, for a customer, and what then happens to the part
+(M4.2). What holds is settled by `andon_events.severity`, as the review-router settles it; here are the words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataset_registry.domain.taxonomy_changes import described
-from dataset_registry.domain.taxonomy_document import ClassEntry, Document, SeverityRule
+from andon_events import severity
+from andon_events.records import SeverityRule
+from andon_events.severity import Place, SeverityRules, Subject, named, specificity
 
-_RANK = ("customer", "station", "product", "class_name")
+from dataset_registry.domain.taxonomy_changes import described
+from dataset_registry.domain.taxonomy_document import ClassEntry, Document
+
+_RANK = ("customer", "station", "product", "class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What it is about; None is unknown, and no rule that names it holds then."""
+    """What it is about; None is unknown, and no rule that names it holds then.
+
+    Attributes:
+        product: Part number.
+        station: Its name, or `line/station`.
+    """
 
     class_name: str
     product: str | None = None
@@ -53,41 +57,35 @@ class Case:
 
 def settle(document: Document, entry: ClassEntry, case: Case) -> tuple[Settled, Settled]:
     """Severity and disposition of a class in a case."""
-    rules = [rule for rule in document.rules if entry.is_defect and _holds(rule, case)]
-    own = f"{entry.name} is {entry.severity} by its own definition"
-    severity = _most_specific([rule for rule in rules if rule.severity], "severity", entry.severity, own)
+    subject = Subject(entry.name, entry.severity, entry.is_defect)
+    place = Place(case.product, case.station, case.customer)
+    grave, becomes = SeverityRules(document.rules).settle(subject, place)
+    own = f"{entry.name} is {entry.severity} by its own definition; no rule is more specific"
     silent = "no rule names a disposition here: the policy's band of this severity decides"
-    disposition = _most_specific([rule for rule in rules if rule.disposition], "disposition", None, silent)
-    return severity, disposition
+    return _told(grave, own, f"{entry.name} is critical"), _told(becomes, silent, f"{entry.name} is critical")
 
 
-def _holds(rule: SeverityRule, case: Case) -> bool:
-    return all(getattr(rule, name) in (None, getattr(case, name)) for name in _RANK)
-
-
-def _most_specific(rules: Sequence[SeverityRule], what: str, own: str | None, without: str) -> Settled:
-    if not rules:
-        return Settled(own, None, (), f"{without}; no rule is more specific" if own else without)
-    ordered = sorted(rules, key=_specificity, reverse=True)
-    winner = ordered[0]
-    beat = tuple(Beaten(rule, _reason(winner, rule)) for rule in ordered[1:])
+def _told(settled: severity.Settled, without: str, guarded: str) -> Settled:
+    winner = settled.rule
+    barred = [Beaten(rule, f"it names no class, and {guarded}: it must be named") for rule in settled.barred]
+    if winner is None:
+        return Settled(settled.value, None, tuple(barred), _with(without, "; passed over: ", barred))
+    beaten = [Beaten(rule, _reason(winner, rule)) for rule in settled.beaten]
     why = f"the rule for {described(winner)} names {_count(winner)} of customer, station, product and class"
-    if beat:
-        why += "; it beats " + "; ".join(f"{described(lost.rule)} ({lost.why})" for lost in beat)
-    return Settled(getattr(winner, what), winner, beat, why)
+    return Settled(settled.value, winner, (*beaten, *barred), _with(why, "; it beats ", [*beaten, *barred]))
 
 
-def _specificity(rule: SeverityRule) -> tuple[int, ...]:
-    named = [getattr(rule, name) is not None for name in _RANK]
-    return (sum(named), *named)
+def _with(why: str, joint: str, lost: list[Beaten]) -> str:
+    return why + joint + "; ".join(f"{described(one.rule)} ({one.why})" for one in lost) if lost else why
 
 
 def _count(rule: SeverityRule) -> int:
-    return _specificity(rule)[0]
+    return specificity(rule)[0]
 
 
 def _reason(winner: SeverityRule, lost: SeverityRule) -> str:
     if _count(winner) > _count(lost):
         return f"it names {_count(lost)}, the winner {_count(winner)}"
-    first = next(name for name in _RANK if (getattr(winner, name) is None) != (getattr(lost, name) is None))
-    return f"it names as many, but not the {first.removesuffix('_name')}"
+    sides = zip(_RANK, named(winner), named(lost), strict=True)
+    apart = next((name for name, won, had in sides if (won is None) != (had is None)), "line")
+    return f"it names as many, but not the {apart}"

@@ -27,11 +27,16 @@ DEFAULTS: Mapping[str, Any] = {
     "trigger_timing": None,
     "media_types": [],
     "mm_per_pixel": None,
+    "bounds": [],
     "rejection_rules": [],
 }
 """Every field of a standard, and what it is where nobody said."""
 
+SHARPENING = frozenset({"bounds"})
+"""Puts other fields in numbers; without it they are no gap, but more of them stay unproven."""
+
 VIOLATED = "violated"
+OTHER_CAMERA = "other-camera"
 
 
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +66,9 @@ def check_unlocked(
 def gaps(document: Mapping[str, Any]) -> list[str]:
     """The fields that a standard leaves open."""
     standard = standard_of(document)
-    return [name for name, default in DEFAULTS.items() if standard[name] == default]
+    return [
+        name for name, default in DEFAULTS.items() if standard[name] == default and name not in SHARPENING
+    ]
 
 
 def violations(
@@ -79,7 +86,7 @@ def violations(
             yield {**row, "kind": VIOLATED, "reason": "unknown-version"}
         wanted = standards.get(version or "", {}).get("camera")
         if camera is not None and wanted is not None and camera != wanted:
-            yield {**row, "kind": VIOLATED, "reason": "other-camera"}
+            yield {**row, "kind": VIOLATED, "reason": OTHER_CAMERA}
 
 
 def deviation_counts(
@@ -88,7 +95,7 @@ def deviation_counts(
     """Deviations by standard version, the version with most captures first.
 
     Args:
-        rows: standard_version, kind (rejected, ambiguous, missing or violated), reason, captures.
+        rows: standard_version, kind (rejected, ambiguous, deviating, unproven, missing or violated), reason, captures.
         captured: standard_version, captures.
     """
     totals, counts = Counter[str | None](), Counter[tuple[str | None, str, str]]()

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from andon_events.records import SeverityRule
+from andon_events.severity import named
+
 from dataset_registry.domain.refusals import invalid
-from dataset_registry.domain.taxonomy_document import ClassEntry, Document, SeverityRule
+from dataset_registry.domain.taxonomy_document import ClassEntry, Document
 
 ADDED, REMOVED, RENAMED, SPLIT, MERGED = "added", "removed", "renamed", "split", "merged"
 NONE, RELABEL = "none", "relabel"
@@ -188,7 +191,7 @@ def _field_changes(old: ClassEntry, new: ClassEntry) -> Iterator[Change]:
 
 
 def _rule_changes(old: Sequence[SeverityRule], new: Sequence[SeverityRule]) -> Iterator[Change]:
-    was, now = ({rule.where: rule for rule in rules} for rules in (old, new))
+    was, now = ({named(rule): rule for rule in rules} for rules in (old, new))
     for where in dict.fromkeys((*was, *now)):
         first, last = was.get(where), now.get(where)
         if first == last:

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from andon_events.records import SeverityRule
+from andon_events.severity import CRITICAL, PASS, named
+
 SEVERITIES = ("critical", "major", "minor", "monitor-only")
 GOLD, HARD_NEGATIVE = "gold", "hard-negative"
 
@@ -60,23 +63,6 @@ class ClassEntry:
     def origins(self) -> tuple[str, ...]:
         """Classes of the version before that it says it comes from."""
         return tuple(name for name in (self.renamed_from, self.split_from, *self.merged_from) if name)
-
-
-@dataclass(frozen=True, slots=True)
-class SeverityRule:
-    """A severity, a disposition, or both, where its named fields hold; None stands for any."""
-
-    product: str | None = None
-    station: str | None = None
-    customer: str | None = None
-    class_name: str | None = None
-    severity: str | None = None
-    disposition: str | None = None
-
-    @property
-    def where(self) -> tuple[str | None, ...]:
-        """What tells it from other rules."""
-        return self.product, self.station, self.customer, self.class_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +203,24 @@ def _rules(document: Document) -> Iterator[Flaw]:
         where = f"rules[{index}]"
         if rule.class_name is not None and rule.class_name not in document.by_name():
             yield Flaw(where, "rule-class-unknown", f"{rule.class_name} is no class of this taxonomy.", True)
-        if not any(rule.where):
+        if not any(named(rule)):
             yield Flaw(where, "rule-names-nothing", "Name a product, station, customer or class.", True)
         if rule.severity is None and rule.disposition is None:
             yield Flaw(where, "rule-says-nothing", "Give it a severity or a disposition.", True)
-        if rule.where in seen:
+        if named(rule) in seen:
             yield Flaw(where, "rule-twice", "Another rule names the same; keep one of them.", True)
-        seen.add(rule.where)
+        seen.add(named(rule))
+        if rule.disposition == PASS:
+            yield from _lets_pass(document, rule, where)
+
+
+def _lets_pass(document: Document, rule: SeverityRule, where: str) -> Iterator[Flaw]:
+    entry = document.by_name().get(rule.class_name or "")
+    if rule.class_name is None:
+        what = "It names no class, so critical ones do not pass by it; name those that shall."
+        yield Flaw(where, "rule-passes-unnamed", what, False)
+    elif entry is not None and CRITICAL in (rule.severity, entry.severity):
+        yield Flaw(where, "rule-passes-critical", f"{entry.name} is critical and passes there.", False)
 
 
 def _class_of(row: Mapping[str, Any]) -> ClassEntry:

@@ -21,16 +21,14 @@ from dataset_registry.domain.evaluation_batches import AXES
 from dataset_registry.domain.labeling_checks import Guide
 from dataset_registry.domain.leakage import Report, leakage
 from dataset_registry.domain.manifests import FORMAT, FORMAT_PARTED, Manifest, manifest, parted
-from dataset_registry.domain.refusals import conflict, forbidden, invalid, unknown
-from dataset_registry.domain.samples import HOLDOUT, PARTS, TRAIN
+from dataset_registry.domain.refusals import conflict, invalid, unknown
+from dataset_registry.domain.samples import HOLDOUT, PARTS, TRAIN, VALIDATION
 from dataset_registry.domain.segments import Mark, coverage, segments
-from dataset_registry.domain.splits import Plan, refuse_synthetic, split
+from dataset_registry.domain.splits import Plan, Warned, refuse_synthetic, split
 from dataset_registry.ports import Row
 from dataset_registry.ports_datasets import Datasets
 
 MEDIA_TYPE = "application/json"
-EVALUATIONS = ("release-evaluation", "regression-check", "audit")
-"""What a holdout may be read for."""
 _EMPTY = "No label passes this filter; widen it, or approve labels first."
 
 
@@ -40,11 +38,15 @@ class Cut:
 
     Attributes:
         division: Format, plan, parts, segments, warnings, leakage and coverage.
+        learnable: Ids of the images that a model may learn from, or be tuned on.
+        held: Ids of the images in the holdout.
     """
 
     made: Manifest
     ref: ObjectRef
     division: Row
+    learnable: tuple[str, ...]
+    held: tuple[str, ...] = ()
     holdout: Manifest | None = None
     holdout_ref: ObjectRef | None = None
 
@@ -55,7 +57,8 @@ def build(labels: Sequence[Row], objects: ObjectStore) -> Cut:
         raise invalid("empty-dataset", _EMPTY)
     made = manifest(labels)
     division = _division(FORMAT) | {"coverage": _learned(labels)}
-    return Cut(made, objects.put(DATASETS, made.content, MEDIA_TYPE), division)
+    ids = tuple(str(label["capture_id"]) for label in labels)
+    return Cut(made, objects.put(DATASETS, made.content, MEDIA_TYPE), division, ids)
 
 
 def chosen(rows: Sequence[Row], guides: Mapping[str | None, Guide], wanted: Row) -> list[Item]:
@@ -117,6 +120,8 @@ def build_parted(
         made,
         objects.put(DATASETS, made.content, MEDIA_TYPE),
         division,
+        tuple(item["capture_id"] for item in entries if item["split"] in (None, TRAIN, VALIDATION)),
+        tuple(item["capture_id"] for item in entries if item["split"] == HOLDOUT),
         holdout,
         objects.put(HOLDOUTS, holdout.content, MEDIA_TYPE) if holdout else None,
     )
@@ -137,7 +142,8 @@ def register(store: Datasets, cut: Cut, wanted: Row, purpose: str, by: str, now:
         }
     )
     if new:
-        store.add_division({"hash": cut.made.hash, **cut.division})
+        warnings = [*cut.division["warnings"], *map(asdict, _spoiled(store.holdouts_with(cut.learnable)))]
+        store.add_division({"hash": cut.made.hash, **cut.division, "warnings": warnings})
     if new and cut.holdout and cut.holdout_ref:
         store.add_holdout(
             {
@@ -145,9 +151,23 @@ def register(store: Datasets, cut: Cut, wanted: Row, purpose: str, by: str, now:
                 "manifest": cut.holdout_ref.to_avro(),
                 "items": cut.holdout.items,
                 "classes": cut.holdout.classes,
-            }
+            },
+            cut.held,
         )
     return new
+
+
+def _spoiled(holdouts: Mapping[str, int]) -> list[Warned]:
+    """What learns from a version with images of another one's holdout proves nothing there."""
+    return [
+        Warned(
+            "held-elsewhere",
+            hash_,
+            f"{count} images to learn from are in the holdout of version {hash_[:12]}: a model of this version proves"
+            " nothing on that holdout. Cut it with `keep`, so that they stay where they are.",
+        )
+        for hash_, count in holdouts.items()
+    ]
 
 
 def mark(store: Datasets, marks: Sequence[Row], by: str, now: datetime) -> None:
@@ -217,16 +237,6 @@ def leaks(
         if part in PARTS
     ]
     return leakage([s for s, _ in known], [part for _, part in known], distance, block_s)
-
-
-def refuse_reading(purpose: str) -> None:
-    """Raises Refused unless a holdout may be read for this."""
-    if purpose not in EVALUATIONS:
-        raise forbidden(
-            "holdout-closed",
-            f"A holdout is not for {purpose}: it is opened for {', '.join(EVALUATIONS)} only, and counted."
-            " Learn from the version's own manifest; tune and choose on its validation part.",
-        )
 
 
 def completed(item: Mapping[str, Any], known: Row | None) -> Mapping[str, Any]:

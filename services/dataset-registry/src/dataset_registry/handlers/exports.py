@@ -17,6 +17,7 @@ Piece = tuple[str, bytes]
 
 def labels(write: WriteFormat, format_name: str, selection: Selection, losses: Losses) -> Iterator[Piece]:
     """Files of labels, in pieces: those with the same name follow one another."""
+    losses.add("holdout", selection.held)
     images = (image for image, _ in named(selection.images()))
     return write(format_name, images, selection.words, losses)
 

@@ -16,6 +16,7 @@ from andon_events import topics
 
 from dataset_registry.domain import actions
 from dataset_registry.domain.dispositions import Stand, stands
+from dataset_registry.domain.standards import OTHER_CAMERA
 from dataset_registry.domain.tallies import Tallies, latency_measure, latency_ms
 from dataset_registry.ports import Facts, Row
 
@@ -221,10 +222,20 @@ def _capture_row(data: r.CaptureRecorded | r.DispositionDecided) -> Row:
 
 
 def _disposition_row(d: r.DispositionDecided) -> Row:
-    row = d.to_avro() | {"latency_ms": _latency(d)}
+    row = d.to_avro() | {
+        "latency_ms": _latency(d),
+        "deviating": _deviating(d.evidence.deviations),
+        "unproven": d.evidence.unproven,
+    }
     for elsewhere in ("context", "image", "captured_at", "received_at"):
         del row[elsewhere]
     return row
+
+
+def _deviating(deviations: Sequence[r.Deviation]) -> list[str]:
+    """Reasons, each once, that are no reason of the audit's verdict. Cameras are compared here, for every capture."""
+    reasons = (one.reason for one in deviations if not one.rejects)
+    return [reason for reason in dict.fromkeys(reasons) if reason != OTHER_CAMERA]
 
 
 def _latency(d: r.DispositionDecided) -> float:

@@ -20,7 +20,7 @@ from dataset_registry.ports_taxonomy import Standards
 Emit = Callable[[Sequence[Event[Any]]], None]
 
 _ANNOUNCED = frozenset(field.name for field in fields(r.StationPublished))
-"""What travels; the rest of a standard is for people and stays here."""
+"""What travels."""
 
 
 def publish_station(
@@ -43,7 +43,8 @@ def publish_station(
     now = clock.now()
     store.publish_station(line, station, document, by, now)
     known = {name: value for name, value in document.items() if name in _ANNOUNCED}
-    data = r.StationPublished(line=line, station=station, **known, published_at=now)
+    said = known | {"line": line, "station": station, "published_at": now}
+    data = r.StationPublished.from_avro(said)
     key = station_key(line, station)
     emit([event(data, source=SOURCE, key=key, time=now, cause=f"{key} {now.isoformat()}")])
     return True

@@ -66,8 +66,13 @@ def publish(store: Reference, emit: Emit, version: str, document: Row, by: str, 
         return False
     now = clock.now()
     store.publish_taxonomy(version, document, by, now)
-    classes = [r.TaxonomyClass.from_avro(c) for c in document["classes"]]
-    data = r.TaxonomyPublished(taxonomy_version=version, classes=classes, published_by=by, published_at=now)
+    data = r.TaxonomyPublished(
+        taxonomy_version=version,
+        classes=[r.TaxonomyClass.from_avro(c) for c in document["classes"]],
+        rules=list(document_of(document).rules),
+        published_by=by,
+        published_at=now,
+    )
     emit([event(data, source=SOURCE, key="taxonomy", time=now, cause=version)])
     return True
 

@@ -6,6 +6,7 @@ import { Drafts } from "./drafts.js";
 import { Editor } from "./editor.js";
 import { listen, ownForms } from "./keys.js";
 import { Queue } from "./queue.js";
+import { watchSession } from "./session.js";
 import { Side } from "./side.js";
 import { answer, toggleClass, undecided, verdict } from "./store.js";
 import { $, $$, h, say, sentence, t } from "./texts.js";
@@ -15,6 +16,7 @@ const editor = new Editor($("#stage")), { store } = editor, side = new Side(edit
 const drafts = new Drafts(person), queue = new Queue("label", batch);
 const RETRY_MS = 3000, EMPTY_MS = 5000;
 let task = null, warned = false, opening = false, poll = 0;
+const disputes = `/annotate/adjudicate${batch ? `?batch=${batch}` : ""}`;
 const live = () => Boolean(task) && room.dataset.shown === task.task_id;   // its image is on the screen
 
 // --- one task after the other
@@ -24,13 +26,13 @@ async function show(next, ahead = false) {
   task = next;
   warned = false;
   const { image } = task;
-  room.dataset.shown = "";
+  room.dataset.shown = room.dataset.given = "";
   editor.paused = true;
   $("#nothing").hidden = true;
   $("#work").hidden = $("#save").hidden = false;
   if (!ahead) $("#waiting").hidden = false;
   banner(task.note ? `${t("page.sent-back")}: ${task.note}` : "");
-  const place = [task.batch_name, image.name, image.part_id, task.priority_reason].filter(Boolean).join(" · ");
+  const place = [!batch && task.batch_name, image.name, image.part_id, task.priority > 0 && task.priority_reason].filter(Boolean).join(" · ");
   $("#about").textContent = $("#about").title = place;
   const [picture, taxonomy] = await Promise.all([queue.picture(image).catch(unshown), queue.taxonomy(task.taxonomy_version)]);
   if (task !== next) return;
@@ -40,6 +42,7 @@ async function show(next, ahead = false) {
   $("#waiting").hidden = true;
   editor.paused = false;
   room.dataset.shown = task.task_id;
+  if (!ahead) room.dataset.given = task.task_id;   // else the registry's word is still on its way
   if (kind === "label") history.replaceState(null, "", `/annotate/${task.task_id}${batch ? `?batch=${batch}` : ""}`);
   performance.mark("andon-ready", { detail: task.task_id });
   earlier(classes);
@@ -69,7 +72,7 @@ function unshown(error) {
 
 function nothing() {
   task = null;
-  room.dataset.shown = "";
+  room.dataset.shown = room.dataset.given = "";
   $("#work").hidden = $("#save").hidden = true;
   $("#nothing").hidden = false;
   $("#about").textContent = "";
@@ -100,10 +103,11 @@ async function onwards(left, before) {
     const given = await queue.take(left);
     await shown;
     if (task !== likely) return;
-    if (!given) { if (!store.past.length) nothing(); return; }
-    if (given.task_id === likely.task_id) { task.version = given.version; return; }
-    if (store.past.length) { queue.expect([given, ...queue.following]); return; }
-    await show(given);
+    if (given && given.task_id !== likely.task_id && !store.past.length) { await show(given); return; }
+    if (!given && !store.past.length) { nothing(); return; }
+    room.dataset.given = likely.task_id;
+    if (given?.task_id === likely.task_id) task.version = given.version;
+    else if (given) queue.expect([given, ...queue.following]);
   } catch (error) {
     if (!(error instanceof api.Away)) banner(error.message);
   }
@@ -125,13 +129,13 @@ function send() {
   const left = task.task_id, entry = { task_id: left, version: task.version, key: crypto.randomUUID() };
   const sent = drafts.post(kind === "decide" ? { ...entry, review: { decision: "decide", annotation: said, note: "" } } : { ...entry, annotation: said });
   say(t("said.sent"));
-  if (kind === "decide") sent.then(() => { if (drafts.state !== "offline" && !drafts.lost) location.assign("/annotate/adjudicate"); });
+  if (kind === "decide") sent.then(() => { if (drafts.state !== "offline" && !drafts.lost) location.assign(disputes); });
   else onwards(left, sent);
 }
 
 function skip() {
   if (!live()) return;
-  if (kind === "decide") { location.assign("/annotate/adjudicate"); return; }
+  if (kind === "decide") { location.assign(disputes); return; }
   const left = task.task_id;
   onwards(left, drafts.save());
 }
@@ -187,7 +191,7 @@ async function earlier(classes) {
   place.hidden = true;
   if (!before) return;
   try {
-    const answer = await fetch(api.pictureUrl(before.image_id)), picture = await createImageBitmap(await answer.blob());
+    const picture = await api.pictureLike(here.image, before.image_id);
     if (task !== here) return;
     const image = { width: picture.width, height: picture.height }, when = new Date(before.captured_at).toLocaleString();
     miniature($("canvas", place), picture, image, before.annotation?.shapes ?? [], classes, 2);
@@ -288,5 +292,6 @@ addEventListener("keyup", (event) => {
 
 ownForms();
 addEventListener("pagehide", () => { if (task) api.release(task.task_id).catch(() => {}); });
+watchSession();
 if (person) { drafts.deliver(); open(room.dataset.task || null); }
 globalThis.andon = { editor, store, drafts, queue };   // for tests and for whoever looks into a browser's console

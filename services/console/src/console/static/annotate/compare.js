@@ -9,7 +9,7 @@ function boxes([ax, ay, aw, ah], [bx, by, bw, bh]) {
 }
 
 // Which cells of a grid over the image a shape covers.
-function cells(shape, image, bitsOf) {
+function cells(shape, image, patchOf) {
   const scale = Math.min(1, GRID / Math.max(image.width, image.height));
   const canvas = new OffscreenCanvas(Math.max(1, Math.round(image.width * scale)), Math.max(1, Math.round(image.height * scale)));
   const ink = canvas.getContext("2d", { willReadFrequently: true });
@@ -21,11 +21,12 @@ function cells(shape, image, bitsOf) {
     ink.fill("evenodd");
   } else if (shape.kind === "key-points") for (const [x, y] of Object.values(shape.points)) ink.fillRect(x - 6, y - 6, 12, 12);
   else {
-    const [height, width] = shape.size, data = new ImageData(width, height), bits = bitsOf(shape);
+    const { left, top, columns, rows, step, bits } = patchOf(shape);
+    if (!columns) return new Uint8Array(canvas.width * canvas.height);
+    const data = new ImageData(columns, rows), own = new OffscreenCanvas(columns, rows);
     bits.forEach((bit, at) => { if (bit) data.data[at * 4 + 3] = 255; });
-    const own = new OffscreenCanvas(width, height);
     own.getContext("2d").putImageData(data, 0, 0);
-    ink.drawImage(own, 0, 0);
+    ink.drawImage(own, left, top, columns * step, rows * step);
   }
   const { data } = ink.getImageData(0, 0, canvas.width, canvas.height), covered = new Uint8Array(data.length / 4);
   for (let at = 0; at < covered.length; at++) covered[at] = data[at * 4 + 3] > 127 ? 1 : 0;
@@ -33,12 +34,12 @@ function cells(shape, image, bitsOf) {
 }
 
 // Intersection over union of two shapes; exact for boxes, on a grid for everything else.
-export function iou(a, b, image, bitsOf, known = new Map()) {
+export function iou(a, b, image, patchOf, known = new Map()) {
   if (a.kind === "box" && b.kind === "box") {
     const common = boxes(a.box, b.box);
     return common / (area(a.box) + area(b.box) - common || 1);
   }
-  const of = (shape) => { if (!known.has(shape)) known.set(shape, cells(shape, image, bitsOf)); return known.get(shape); };
+  const of = (shape) => { if (!known.has(shape)) known.set(shape, cells(shape, image, patchOf)); return known.get(shape); };
   const [left, right] = [of(a), of(b)];
   let common = 0, all = 0;
   for (let at = 0; at < left.length; at++) { common += left[at] & right[at]; all += left[at] | right[at]; }
@@ -46,10 +47,10 @@ export function iou(a, b, image, bitsOf, known = new Map()) {
 }
 
 // Pairs, the best first, and what is alone: {kind: "match" | "other-class" | "only", a, b, iou}.
-export function compare(first, second, image, bitsOf) {
+export function compare(first, second, image, patchOf) {
   const known = new Map(), pairs = [], made = [];
   for (const a of first.shapes) for (const b of second.shapes) {
-    const overlap = iou(a, b, image, bitsOf, known);
+    const overlap = iou(a, b, image, patchOf, known);
     if (overlap >= TOUCH) pairs.push({ a, b, iou: overlap, same: a.class_name === b.class_name });
   }
   pairs.sort((one, other) => Number(other.same) - Number(one.same) || other.iou - one.iou);

@@ -1,7 +1,7 @@
 // The image, what is drawn on it, and how pointer and keys reach the tools.
 import { find } from "./classes.js";
 import { chain, clamp, handles, inside, moved, pathLength, reshaped } from "./geometry.js";
-import { covered, drawPicture, drawShape, frame, prepared } from "./paint.js";
+import { covered, drawPatch, drawPicture, drawShape, frame, prepared } from "./paint.js";
 import { Pixels } from "./pixels.js";
 import { add, freshId, nextInstance, remove, replace, Store, undecided } from "./store.js";
 import { followPointer, SLACK } from "./pointer.js";
@@ -38,12 +38,13 @@ export class Editor extends EventTarget {
     this.tool.cancel();
     Object.assign(this, { image, picture, classes, cross: null, corner: null });
     this.#clean = null;
+    picture.onmore = () => this.draw();
     this.pixels.load(picture, image);
     this.view.resize(this.stage.clientWidth, this.stage.clientHeight);
     this.view.fit(image);
     if (!classes.some((one) => one.name === this.ui.className && one.kinds.length)) this.choose(classes.find((one) => one.kinds.length)?.name ?? null);
     this.store.begin(doc);
-    this.set({ denoise: this.ui.denoise });
+    this.set(picture.draw ? {} : { denoise: this.ui.denoise });
   }
 
   set(patch) {
@@ -51,7 +52,8 @@ export class Editor extends EventTarget {
     Object.assign(this.ui, patch);
     if (patch.tool) this.front.style.cursor = this.tool.cursor;
     this.back.style.filter = `contrast(${this.ui.contrast}%) brightness(${this.ui.brightness}%)`;
-    if (patch.denoise && !this.#clean) this.#denoise(this.image);
+    if (patch.denoise && this.picture?.draw) { this.ui.denoise = false; this.warn(t("view.denoise.large")); }
+    if (patch.denoise && this.ui.denoise && !this.#clean) this.#denoise(this.image);
     this.draw();
     this.dispatchEvent(new Event("ui"));
   }
@@ -178,15 +180,15 @@ export class Editor extends EventTarget {
     drawPicture(prepared(this.back, view), (ui.denoise && this.#clean) || this.picture, view, image);
     const ink = prepared(this.front, view);
     frame(ink, [0, 0, image.width, image.height], view, "rgb(255 255 255 / .25)");
-    const replaced = ui.tool === "select" ? tool.draft?.shape_id : tool.bits && tool.target?.shape_id;
+    const replaced = ui.tool === "select" ? tool.draft?.shape_id : tool.patch && tool.target?.shape_id;
     if (!ui.hidden) {
       for (const shape of store.doc.shapes) {
         if (shape.shape_id !== replaced) drawShape(ink, shape, view, classes, { selected: shape.shape_id === store.selected, held: this.#corner(shape) });
       }
     }
-    if (tool.bits) {
+    if (tool.patch) {
       ink.imageSmoothingEnabled = false;
-      ink.drawImage(tool.picture, view.x, view.y, image.width * view.scale, image.height * view.scale);
+      drawPatch(ink, tool.patch, tool.picture, view);
     } else if (tool.draft) {
       drawShape(ink, { ...own, ...tool.draft }, view, ui.tool === "ruler" ? [] : classes, { selected: true, label: ui.tool === "select", held: tool.held?.handle });
       if (tool.text) this.#note(ink, tool.to, tool.text);

@@ -1,6 +1,18 @@
-// Pixels: COCO's compressed run lengths and back, brush strokes, flood fill. A mask is one byte a pixel, row by row.
+// Pixels: COCO's compressed run lengths and back, brush strokes, fills. A mask is held as a patch: the part of the image that it
+// covers, one byte a pixel, row by row. What covers too much for that is held in steps of several pixels, to be shown only.
 
-export function decode(counts, [height, width]) {
+export const MOST = 16_000_000;                    // bytes of a patch; its picture takes four times as much
+const MARGIN = 256;                                // pixels that a patch grows ahead of the brush
+
+const patch = (left, top, width, height, bits = null, step = 1) => {
+  const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
+  return { left, top, width, height, step, columns, rows, bits: bits ?? new Uint8Array(columns * rows) };
+};
+export const nothing = () => patch(0, 0, 0, 0);
+export const copied = (one) => ({ ...one, bits: one.bits.slice() });
+
+// Lengths of runs of zeros and ones in turn, column by column.
+function lengths(counts) {
   const runs = [];
   for (let at = 0; at < counts.length;) {
     let value = 0, shift = 0, more = true;
@@ -14,26 +26,49 @@ export function decode(counts, [height, width]) {
     if (runs.length > 2) value += runs[runs.length - 2];
     runs.push(value);
   }
-  const bits = new Uint8Array(width * height);
-  let place = 0, on = 0;
-  for (const run of runs) {
-    if (on) for (let k = place; k < place + run; k++) bits[(k % height) * width + Math.floor(k / height)] = 1;
-    place += run;
-    on ^= 1;
-  }
-  return bits;
+  return runs;
 }
 
-export function encode(bits, [height, width]) {
+export function decode(counts, [height]) {
+  const pieces = [];                               // of one column each: x, first row, row after the last
+  let place = 0, [left, top, right, bottom] = [Infinity, Infinity, 0, 0];
+  lengths(counts).forEach((run, number) => {
+    if (number % 2) {
+      for (let at = place; at < place + run;) {
+        const x = Math.floor(at / height), y = at % height, end = Math.min(height, y + place + run - at);
+        pieces.push([x, y, end]);
+        [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), x + 1, Math.max(bottom, end)];
+        at += end - y;
+      }
+    }
+    place += run;
+  });
+  if (!pieces.length) return nothing();
+  const [wide, high] = [right - left, bottom - top], made = patch(left, top, wide, high, null, Math.ceil(Math.sqrt((wide * high) / MOST)));
+  const { bits, columns, step } = made;
+  for (const [x, from, to] of pieces) {
+    if ((x - left) % step) continue;
+    const column = (x - left) / step;
+    for (let row = Math.ceil((from - top) / step); row * step < to - top; row++) bits[row * columns + column] = 1;
+  }
+  return made;
+}
+
+export function encode({ left, top, width, height, bits }, [high, wide]) {
   const runs = [];
-  let last = 0, run = 0;
+  let last = 0, run = left * high;
   for (let x = 0; x < width; x++) {
+    if (top) { if (last) { runs.push(run); run = 0; last = 0; } run += top; }
     for (let y = 0, at = x; y < height; y++, at += width) {
       if (bits[at] === last) run++;
       else { runs.push(run); run = 1; last = bits[at]; }
     }
+    const below = high - top - height;
+    if (below) { if (last) { runs.push(run); run = 0; last = 0; } run += below; }
   }
-  runs.push(run);
+  const after = (wide - left - width) * high;
+  if (after && last) { runs.push(run); run = 0; }
+  runs.push(run + after);
   let text = "";
   for (let i = 0; i < runs.length; i++) {
     let value = i > 2 ? runs[i] - runs[i - 2] : runs[i], more = true;
@@ -48,21 +83,53 @@ export function encode(bits, [height, width]) {
   return text;
 }
 
-export const isEmpty = (bits) => !bits.includes(1);
+export const isEmpty = ({ bits }) => !bits.includes(1);
 
-// Set (or clear) all pixels within `radius` of the line between two points; gives what may have changed: left, top, right, bottom.
-export function stroke(bits, [height, width], [ax, ay], [bx, by], radius, value) {
-  const [left, right] = [Math.max(0, Math.floor(Math.min(ax, bx) - radius)), Math.min(width - 1, Math.ceil(Math.max(ax, bx) + radius))];
-  const [top, bottom] = [Math.max(0, Math.floor(Math.min(ay, by) - radius)), Math.min(height - 1, Math.ceil(Math.max(ay, by) + radius))];
-  const [dx, dy] = [bx - ax, by - ay], long = dx * dx + dy * dy, reach = Math.max(radius, 0.5) ** 2;
-  for (let y = top; y <= bottom; y++) {
-    for (let x = left; x <= right; x++) {
+// The patch, large enough for a part of the image - left, top, right, bottom - as well; null where it would be too large to be
+// painted on.
+export function grown(one, [left, top, right, bottom], [high, wide]) {
+  const inside = one.width && left >= one.left && top >= one.top && right <= one.left + one.width && bottom <= one.top + one.height;
+  if (inside) return one;
+  let box = [Math.max(0, left - MARGIN), Math.max(0, top - MARGIN), Math.min(wide, right + MARGIN), Math.min(high, bottom + MARGIN)];
+  if (one.width) box = [Math.min(box[0], one.left), Math.min(box[1], one.top), Math.max(box[2], one.left + one.width), Math.max(box[3], one.top + one.height)];
+  if (one.step > 1 || (box[2] - box[0]) * (box[3] - box[1]) > MOST) return null;
+  const made = patch(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+  put(one, made);
+  return made;
+}
+
+// Both patches as one; null where that is too large.
+export function joined(one, other, size) {
+  const made = grown(copied(one), [other.left, other.top, other.left + other.width, other.top + other.height], size);
+  if (made) put(other, made);
+  return made;
+}
+
+function put(from, to) {
+  for (let y = 0; y < from.height; y++) {
+    const start = (from.top + y - to.top) * to.width + from.left - to.left;
+    for (let x = 0; x < from.width; x++) if (from.bits[y * from.width + x]) to.bits[start + x] = 1;
+  }
+}
+
+// What a stroke between two points may change: left, top, right, bottom.
+export function reach([high, wide], [ax, ay], [bx, by], radius) {
+  return [
+    Math.max(0, Math.floor(Math.min(ax, bx) - radius)), Math.max(0, Math.floor(Math.min(ay, by) - radius)),
+    Math.min(wide, Math.ceil(Math.max(ax, bx) + radius) + 1), Math.min(high, Math.ceil(Math.max(ay, by) + radius) + 1),
+  ];
+}
+
+// Set (or clear) all pixels within `radius` of the line between two points, in a patch that has them.
+export function stroke({ left, top, width, bits }, box, [ax, ay], [bx, by], radius, value) {
+  const [dx, dy] = [bx - ax, by - ay], long = dx * dx + dy * dy, near = Math.max(radius, 0.5) ** 2;
+  for (let y = box[1]; y < box[3]; y++) {
+    for (let x = box[0]; x < box[2]; x++) {
       const [px, py] = [x + 0.5 - ax, y + 0.5 - ay];
       const along = long ? Math.min(1, Math.max(0, (px * dx + py * dy) / long)) : 0;
-      if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= reach) bits[y * width + x] = value;
+      if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= near) bits[(y - top) * width + x - left] = value;
     }
   }
-  return [left, top, right + 1, bottom + 1];
 }
 
 // The connected pixels whose colour is within `tolerance` of the one at a point, with the specks inside.
@@ -75,7 +142,7 @@ export function flood(pixels, width, height, [x, y], tolerance) {
   }
   const bits = connected(like, width, start);
   fillHoles(bits, width, height);
-  return bits;
+  return patch(0, 0, width, height, bits);
 }
 
 // The superpixel around a point: SLIC in a window of five cells, so that a click costs the same in any image; of it one
@@ -109,10 +176,9 @@ export function superpixel(pixels, width, height, [x, y], cell, compactness = 18
   }
   const start = Math.min(h - 1, Math.floor(y) - top) * w + Math.min(w - 1, Math.floor(x) - left);
   const chosen = Uint8Array.from(owner, (number) => Number(number === owner[start]));
-  const piece = connected(chosen, w, start), bits = new Uint8Array(width * height);
-  fillHoles(piece, w, h);
-  for (let py = 0; py < h; py++) bits.set(piece.subarray(py * w, (py + 1) * w), (top + py) * width + left);
-  return bits;
+  const bits = connected(chosen, w, start);
+  fillHoles(bits, w, h);
+  return patch(left, top, w, h, bits);
 }
 
 // One colour of a window, each pixel the mean of those of five by five that are about as bright: noise goes, edges stay.
@@ -134,37 +200,42 @@ function softened(pixels, width, [left, top, w, h], part) {
   return made;
 }
 
-function neighbours(place, width, length) {
-  const column = place % width;
-  return [column > 0 ? place - 1 : -1, column < width - 1 ? place + 1 : -1, place - width, place + width < length ? place + width : -1];
+// Every pixel that hangs together with the one at `start` and is still to be seen, each once; gives how many, in `order`.
+function walk(open, width, start, order) {
+  let count = 1;
+  order[0] = start;
+  open[start] = 0;
+  const visit = (at) => { if (open[at]) { open[at] = 0; order[count++] = at; } };
+  for (let next = 0; next < count; next++) {
+    const at = order[next], column = at % width;
+    if (column > 0) visit(at - 1);
+    if (column < width - 1) visit(at + 1);
+    if (at >= width) visit(at - width);
+    if (at + width < open.length) visit(at + width);
+  }
+  return count;
 }
 
 // The pixels that hang together with the one at `start`.
 function connected(bits, width, start) {
-  const made = new Uint8Array(bits.length), waiting = [start];
-  made[start] = 1;
-  while (waiting.length) {
-    for (const next of neighbours(waiting.pop(), width, bits.length)) {
-      if (next >= 0 && !made[next] && bits[next]) { made[next] = 1; waiting.push(next); }
-    }
-  }
+  const made = new Uint8Array(bits.length), order = new Int32Array(bits.length), count = walk(bits.slice(), width, start, order);
+  for (let n = 0; n < count; n++) made[order[n]] = 1;
   return made;
 }
 
 // Holes of up to `most` pixels belong to what surrounds them.
 export function fillHoles(bits, width, height, most = 40) {
-  const seen = bits.slice();
+  const open = bits.map((bit) => 1 - bit), order = new Int32Array(bits.length);
   for (let start = 0; start < bits.length; start++) {
-    if (seen[start]) continue;
-    const hole = [start];
-    let open = false;
-    seen[start] = 1;
-    for (let at = 0; at < hole.length; at++) {
-      const place = hole[at], column = place % width;
-      open ||= column === 0 || column === width - 1 || place < width || place >= width * (height - 1);
-      for (const next of neighbours(place, width, bits.length)) if (next >= 0 && !seen[next]) { seen[next] = 1; hole.push(next); }
+    if (!open[start]) continue;
+    const count = walk(open, width, start, order);
+    if (count > most) continue;
+    let edge = false;
+    for (let n = 0; n < count; n++) {
+      const column = order[n] % width;
+      edge ||= column === 0 || column === width - 1 || order[n] < width || order[n] >= width * (height - 1);
     }
-    if (!open && hole.length <= most) for (const place of hole) bits[place] = 1;
+    if (!edge) for (let n = 0; n < count; n++) bits[order[n]] = 1;
   }
 }
 

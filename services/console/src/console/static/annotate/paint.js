@@ -4,57 +4,67 @@ import { bounds, chain, handles } from "./geometry.js";
 import { decode } from "./masks.js";
 
 const CASING = "rgb(0 0 0 / .72)";
-const known = new Map();                           // decoded masks and their pictures, by what they hold
-const KEPT = 60;
+const known = new Map();                           // masks as patches and their pictures, by what they hold
+const KEPT = 60, KEPT_BYTES = 48_000_000;          // of patches; with their pictures five times as much
+let bytes = 0;
 
-// A mask's bits, decoded once.
-export function bitsOf(shape) {
+// A mask's patch and its pictures, made once.
+function kept(shape) {
   const key = `${shape.size} ${shape.counts}`;
   let held = known.get(key);
   if (!held) {
-    held = { bits: decode(shape.counts, shape.size), pictures: new Map() };
+    held = { patch: decode(shape.counts, shape.size), pictures: new Map() };
     known.set(key, held);
-    if (known.size > KEPT) known.delete(known.keys().next().value);
+    bytes += held.patch.bits.length;
+    while (known.size > 1 && (known.size > KEPT || bytes > KEPT_BYTES)) {
+      const [oldest, gone] = known.entries().next().value;
+      known.delete(oldest);
+      bytes -= gone.patch.bits.length;
+    }
   }
   return held;
 }
 
-export const maskAt = (shape, [x, y]) => {
-  const [height, width] = shape.size;
-  return x >= 0 && y >= 0 && x < width && y < height && bitsOf(shape).bits[Math.floor(y) * width + Math.floor(x)] === 1;
-};
+export const patchOf = (shape) => kept(shape).patch;
+
+function pictureOf(shape, colour) {
+  const { patch, pictures } = kept(shape);
+  if (!pictures.has(colour)) pictures.set(colour, maskPicture(patch, colour));
+  return pictures.get(colour);
+}
+
+export function maskAt(shape, [x, y]) {
+  const { left, top, width, height, step, columns, bits } = patchOf(shape), [px, py] = [Math.floor(x - left), Math.floor(y - top)];
+  return px >= 0 && py >= 0 && px < width && py < height && bits[Math.floor(py / step) * columns + Math.floor(px / step)] === 1;
+}
 
 // x, y, width, height of what a mask covers.
 export function covered(shape) {
   if (shape.kind !== "mask") return bounds(shape);
-  const held = bitsOf(shape);
-  if (!held.box) {
-    const [height, width] = shape.size;
-    let [left, top, right, bottom] = [width, height, 0, 0];
-    for (let y = 0; y < height; y++) {
-      const row = held.bits.subarray(y * width, (y + 1) * width), from = row.indexOf(1);
-      if (from < 0) continue;
-      [left, top, right, bottom] = [Math.min(left, from), Math.min(top, y), Math.max(right, row.lastIndexOf(1) + 1), y + 1];
-    }
-    held.box = right ? [left, top, right - left, bottom - top] : [0, 0, 0, 0];
-  }
-  return held.box;
+  const { left, top, width, height } = patchOf(shape);
+  return [left, top, width, height];
 }
 
-// The mask as a picture in its colour, its edge opaque. A part of it - left, top, right, bottom - is painted anew on a picture
-// that is there, so that a brush costs what it touches.
-export function maskPicture(bits, width, height, colour, picture = new OffscreenCanvas(width, height), [left, top, right, bottom] = [0, 0, width, height]) {
-  if (right <= left || bottom <= top) return picture;
-  const ink = picture.getContext("2d"), [r, g, b] = rgb(colour), data = ink.createImageData(right - left, bottom - top), out = data.data;
-  for (let y = top, to = 0; y < bottom; y++) {
-    for (let x = left, at = y * width + left; x < right; x++, at++, to += 4) {
+// A patch as a picture in its colour, its edge opaque. A part of it - left, top, right, bottom in pixels of the image - is painted
+// anew on a picture that is there, so that a brush costs what it touches.
+export function maskPicture({ left, top, columns, rows, bits }, colour, picture = new OffscreenCanvas(Math.max(1, columns), Math.max(1, rows)), box = null) {
+  const [from, first, to, last] = box ? [box[0] - left, box[1] - top, box[2] - left, box[3] - top] : [0, 0, columns, rows];
+  if (to <= from || last <= first) return picture;
+  const ink = picture.getContext("2d"), [r, g, b] = rgb(colour), data = ink.createImageData(to - from, last - first), out = data.data;
+  for (let y = first, place = 0; y < last; y++) {
+    for (let x = from, at = y * columns + from; x < to; x++, at++, place += 4) {
       if (!bits[at]) continue;
-      const edge = !x || !y || x === width - 1 || y === height - 1 || !bits[at - 1] || !bits[at + 1] || !bits[at - width] || !bits[at + width];
-      [out[to], out[to + 1], out[to + 2], out[to + 3]] = [r, g, b, edge ? 255 : (x + y) % 6 < 2 ? 150 : 90];
+      const edge = !x || !y || x === columns - 1 || y === rows - 1 || !bits[at - 1] || !bits[at + 1] || !bits[at - columns] || !bits[at + columns];
+      [out[place], out[place + 1], out[place + 2], out[place + 3]] = [r, g, b, edge ? 255 : (x + left + y + top) % 6 < 2 ? 150 : 90];
     }
   }
-  ink.putImageData(data, left, top);
+  ink.putImageData(data, from, first);
   return picture;
+}
+
+// A patch's picture, where the patch is in the image.
+export function drawPatch(ink, { left, top, columns, rows, step }, picture, view) {
+  if (columns) ink.drawImage(picture, ...view.toScreen([left, top]), columns * step * view.scale, rows * step * view.scale);
 }
 
 function rgb(colour) {
@@ -94,11 +104,9 @@ export function drawShape(ink, shape, view, classes, { selected = false, label =
   ink.save();
   ink.globalAlpha = quiet ? 0.45 : 1;
   if (shape.kind === "mask") {
-    const bits = bitsOf(shape), [height, width] = shape.size;
-    if (!bits.pictures.has(one.colour)) bits.pictures.set(one.colour, maskPicture(bits.bits, width, height, one.colour));
     ink.imageSmoothingEnabled = false;
     if (shape.confirmed === false) ink.globalAlpha *= 0.6;
-    ink.drawImage(bits.pictures.get(one.colour), view.x, view.y, width * view.scale, height * view.scale);
+    drawPatch(ink, patchOf(shape), pictureOf(shape, one.colour), view);
     if (selected || dashed.length) frame(ink, covered(shape), view, one.colour, [3, 4]);
   } else {
     const path = outline(ink, shape, view);
@@ -159,5 +167,6 @@ export function prepared(canvas, view) {
 export function drawPicture(ink, picture, view, image) {
   ink.imageSmoothingEnabled = view.scale < 3;
   ink.imageSmoothingQuality = "high";
-  ink.drawImage(picture, view.x, view.y, image.width * view.scale, image.height * view.scale);
+  if (picture.draw) picture.draw(ink, view);
+  else ink.drawImage(picture, view.x, view.y, image.width * view.scale, image.height * view.scale);
 }

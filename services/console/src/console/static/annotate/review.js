@@ -5,8 +5,9 @@ import { compare, differs } from "./compare.js";
 import { noteForBack } from "./dialogs.js";
 import { Drafts } from "./drafts.js";
 import { listen, ownForms } from "./keys.js";
-import { bitsOf, covered, drawPicture, drawShape, frame, prepared } from "./paint.js";
+import { covered, drawPicture, drawShape, frame, patchOf, prepared } from "./paint.js";
 import { Queue } from "./queue.js";
+import { watchSession } from "./session.js";
 import { $, $$, h, say, sentence, t } from "./texts.js";
 import { View } from "./view.js";
 
@@ -18,22 +19,24 @@ let task = null, picture = null, classes = [], pairs = [], chosen = 0, way = "si
 
 // --- one task after the other
 
-async function show(next) {
+async function show(next, ahead = false) {
   task = next;
-  room.dataset.shown = "";
+  room.dataset.shown = room.dataset.given = "";
   $("#nothing").hidden = Boolean(task);
   $("#work").hidden = !task;
   if (!task) { $("#about").textContent = ""; if (person) setTimeout(() => { if (!task) open(); }, EMPTY_MS); return; }
   const [image, taxonomy] = await Promise.all([queue.picture(task.image), queue.taxonomy(task.taxonomy_version)]);
   if (task !== next) return;
   [picture, classes, chosen, at] = [image, palette(taxonomy), 0, -1];
+  picture.onmore = draw;
   const said = task.answers.map((one) => one.annotation);
-  pairs = said.length > 1 ? compare(said[0], said[1], task.image, (shape) => bitsOf(shape).bits) : [];
-  $("#about").textContent = [task.batch_name, task.image.name, task.image.part_id, task.priority_reason].filter(Boolean).join(" · ");
+  pairs = said.length > 1 ? compare(said[0], said[1], task.image, patchOf) : [];
+  $("#about").textContent = [!batch && task.batch_name, task.image.name, task.image.part_id, task.priority > 0 && task.priority_reason].filter(Boolean).join(" · ");
   history.replaceState(null, "", `/annotate/${kind}/${task.task_id}${batch ? `?batch=${batch}` : ""}`);
   lay();
   words();
   room.dataset.shown = task.task_id;
+  if (!ahead) room.dataset.given = task.task_id;
   say(t("said.image", { name: task.image.name, left: $("#differences-count").textContent }));
   before();
 }
@@ -49,24 +52,28 @@ async function open(id, after) {
   }
 }
 
+// What the registry has not given yet may still make room for another image: nobody decides on that one unseen.
+const given = () => task && room.dataset.given === task.task_id;
+
 async function decide(said, word) {
-  if (!task) return;
+  if (!given()) return;
+  room.dataset.given = "";
   const left = task, likely = queue.ready();
   const sent = drafts.post({ task_id: left.task_id, version: left.version, key: crypto.randomUUID(), review: said });
   banner("");
   say(word);
-  if (likely) { queue.following = queue.following.slice(1); await show(likely); }
+  if (likely) { queue.following = queue.following.slice(1); await show(likely, true); }
   await sent;
   try {
-    const given = await queue.take(left.task_id);
-    if (!likely || given?.task_id !== task?.task_id) await show(given);
-    else if (given) task.version = given.version;
-  } catch (error) { banner(error instanceof api.Away ? t("page.away") : error.message); if (!likely) setTimeout(() => open(null, left.task_id), RETRY_MS); }
+    const next = await queue.take(left.task_id);
+    if (!likely || next?.task_id !== task?.task_id) await show(next);
+    else if (next) { task.version = next.version; room.dataset.given = next.task_id; }
+  } catch (error) { banner(error instanceof api.Away ? t("page.away") : error.message); setTimeout(() => open(null, left.task_id), RETRY_MS); }
 }
 
 const accept = () => task && decide({ decision: kind === "review" ? "approve" : "decide", annotation_id: task.answers[chosen].annotation_id, note: "" }, t("review.accepted"));
 async function back() {
-  if (!task || kind === "adjudicate") return;
+  if (!given() || kind === "adjudicate") return;
   const note = await noteForBack();
   if (note) decide({ decision: "send-back", annotation_id: task.answers[chosen].annotation_id, note }, t("review.sent-back"));
 }
@@ -86,7 +93,17 @@ function lay() {
   const first = $("#panes canvas");
   view.resize(first.clientWidth, first.clientHeight);
   view.fit(task.image);
+  for (const one of $$(".view-bar > .tabs, .view-bar > kbd")) one.hidden = task.answers.length < 2;
   for (const button of $$("[data-way]")) button.setAttribute("aria-pressed", String(button.dataset.way === way));
+  draw();
+}
+
+// A pane that grows or shrinks, as when a tablet is turned, still shows the whole image where it did before.
+function keepPlace() {
+  const first = $("#panes canvas"), fitted = Math.abs(view.scale - view.least) < 1e-6;
+  if (!task || !first) return;
+  view.resize(first.clientWidth, first.clientHeight);
+  if (fitted) view.fit(task.image);
   draw();
 }
 
@@ -138,7 +155,7 @@ function words() {
   $("#accept").replaceChildren(task.answers.length > 1 ? t("review.accept.of", { who: letter(chosen) }) : t("review.accept"), " ", h("kbd", {}, "A"));
   $("#accept").title = name;
   $("#accept").disabled = !task.answers.length;
-  if (kind === "adjudicate") $("#decide").href = `/annotate/adjudicate/${task.task_id}/decide${task.answers[chosen] ? `?by=${task.answers[chosen].annotation_id}` : ""}`;
+  if (kind === "adjudicate") $("#decide").href = `/annotate/adjudicate/${task.task_id}/decide?${new URLSearchParams({ ...(task.answers[chosen] && { by: task.answers[chosen].annotation_id }), ...(batch && { batch }) })}`;
 }
 
 function differences() {
@@ -208,7 +225,7 @@ function follow(canvas) {
   });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => held.delete(event.pointerId));
   canvas.addEventListener("wheel", (event) => { event.preventDefault(); view.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) * 0.0025), here(event)); draw(); }, { passive: false });
-  new ResizeObserver(draw).observe(canvas);
+  new ResizeObserver(keepPlace).observe(canvas);
 }
 
 const zoom = (by) => { if (!task) return; if (by) view.zoom(by); else view.fit(task.image); draw(); };
@@ -234,5 +251,6 @@ drafts.addEventListener("refused", ({ detail: { error } }) => banner(t("save.ref
 drafts.addEventListener("state", () => { if (drafts.state === "offline") banner(t("page.away")); });
 
 ownForms();
+watchSession();
 addEventListener("pagehide", () => { if (task) api.release(task.task_id).catch(() => {}); });
 if (person) { drafts.deliver(); open(room.dataset.task || null); }

@@ -1,6 +1,6 @@
 // Beside the image: classes, marks, and what the guide says.
 import { find } from "./classes.js";
-import { replace, toggleClass } from "./store.js";
+import { replace, toggleClass, undecided } from "./store.js";
 import { $, h, sentence, t } from "./texts.js";
 import { pictureUrl } from "./api.js";
 
@@ -11,6 +11,7 @@ export class Side {
   constructor(editor) {
     this.editor = editor;
     const again = () => this.show();
+    $("#accept-all").addEventListener("click", () => editor.acceptAll());
     for (const kind of ["begun", "changed", "selected"]) editor.store.addEventListener(kind, again);
     editor.addEventListener("ui", again);
     $("#search").addEventListener("input", (event) => this.#search(event.target.value));
@@ -18,7 +19,7 @@ export class Side {
   }
 
   load(task, classes) {
-    Object.assign(this, { task, classes, shown: null });
+    Object.assign(this, { task, classes, wanted: null });
     this.good = classes.find((one) => !one.is_defect)?.name ?? "good";
     const says = task.proposal?.classes.filter((name) => name !== this.good) ?? [];
     $("#model-says").hidden = !says.length;
@@ -27,6 +28,8 @@ export class Side {
     $("#search").value = "";
     this.#search("");
     this.show();
+    const [proposed] = undecided(this.editor.store.doc);
+    if (proposed) this.guide(proposed.class_name);
   }
 
   // A class: to draw with, or, where it is not drawn, of the whole image. A chosen mark becomes of that class.
@@ -39,6 +42,7 @@ export class Side {
       editor.store.do(t("did.reclass"), replace({ ...shape, class_name: one.name, confirmed: true }));
     }
     editor.choose(one.name);
+    [...$("#classes").children].find((row) => row.dataset.class === one.name)?.scrollIntoView({ block: "nearest" });
   }
 
   whole(one) { this.editor.store.do(t("did.class"), toggleClass(one.name, this.good)); }
@@ -53,13 +57,14 @@ export class Side {
     }
     $("#good").setAttribute("aria-pressed", String(store.doc.classes.includes(this.good)));
     $("#marks-count").textContent = store.doc.shapes.length || "";
+    $("#accept-all").hidden = undecided(store.doc).length < 2;
     this.#marks();
     const wanted = store.shape?.class_name ?? ui.className;
-    if (wanted && wanted !== this.shown) this.guide(wanted);
+    if (wanted && wanted !== this.wanted) this.guide(wanted);
+    this.wanted = wanted;
   }
 
   guide(name) {
-    this.shown = name;
     const one = find(this.classes, name), how = one.region_rule && t(`guide.how.${one.region_rule}`);
     const parts = FIELDS.filter((field) => one[field]).map((field) => h("div", {}, h("dt", {}, t(`guide.${field}`)), h("dd", {}, one[field])));
     const gallery = ["gold", "hard-negative"].flatMap((kind) => {

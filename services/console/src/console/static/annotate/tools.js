@@ -2,8 +2,8 @@
 // are pixels of the image. A tool that waits for a second press needs no dragging.
 import { find } from "./classes.js";
 import { boxOf, clamp, crossesItself, distance, handles, hits, inside, keyPointsOf, moved, polygonOf, reshaped } from "./geometry.js";
-import { encode, isEmpty, stroke } from "./masks.js";
-import { bitsOf, maskAt, maskPicture } from "./paint.js";
+import { copied, encode, grown, isEmpty, joined, nothing, reach, stroke } from "./masks.js";
+import { maskAt, maskPicture, patchOf } from "./paint.js";
 import { say, t } from "./texts.js";
 
 class Select {
@@ -108,37 +108,46 @@ class Brush {
   constructor(editor, value) { Object.assign(this, { editor, value }); }
 
   press(point, { keyboard }) {
-    if (keyboard && this.bits) return this.finish();     // the space bar lifts what it has put down
+    if (keyboard && this.patch) return this.finish();    // the space bar lifts what it has put down
     this.target = this.#target();
     const { image } = this.editor;
     if (!this.target && !this.value) { say(t("need.mask")); return; }
+    const patch = this.target ? patchOf(this.target) : nothing();
+    if (patch.step > 1) { this.editor.warn(t("need.smaller-mask")); return; }
     this.size = [image.height, image.width];
-    this.bits = this.target ? bitsOf(this.target).bits.slice() : new Uint8Array(image.width * image.height);
+    this.patch = copied(patch);
+    this.full = false;                                   // it grew as large as a mask can be that is painted
     this.colour = find(this.editor.classes, this.target?.class_name ?? this.editor.ui.className).colour;
-    this.picture = maskPicture(this.bits, image.width, image.height, this.colour);
+    this.picture = maskPicture(this.patch, this.colour);
     this.last = point;
     this.#paint(point);
   }
-  move(point) { if (this.bits) this.#paint(point); }
+  move(point) { if (this.patch) this.#paint(point); }
   release(point, { keyboard }) { if (!keyboard) this.finish(); }
-  cancel() { const busy = Boolean(this.bits); this.bits = null; return busy; }
+  cancel() { const busy = Boolean(this.patch); this.patch = null; return busy; }
 
   finish() {
-    if (!this.bits) return;
-    const { bits, size, target } = this;
-    this.bits = null;
-    if (isEmpty(bits)) { if (target) this.editor.removeShape(target.shape_id); return; }
-    const made = { kind: "mask", size, counts: encode(bits, size) };
+    if (!this.patch) return;
+    const { patch, size, target } = this;
+    this.patch = null;
+    if (isEmpty(patch)) { if (target) this.editor.removeShape(target.shape_id); return; }
+    const made = { kind: "mask", size, counts: encode(patch, size) };
     if (target) this.editor.change({ ...target, ...made }, t(this.value ? "did.painted" : "did.erased"));
     else this.editor.addShape(made);
+    if (this.full) this.editor.warn(t("need.smaller-mask"));
   }
 
   #paint(point) {
-    const [height, width] = this.size;
-    const [left, top, right, bottom] = stroke(this.bits, this.size, this.last, point, this.editor.ui.brush / 2, this.value);
-    const beside = [Math.max(0, left - 1), Math.max(0, top - 1), Math.min(width, right + 1), Math.min(height, bottom + 1)];
-    maskPicture(this.bits, width, height, this.colour, this.picture, beside);
+    const from = this.last, radius = this.editor.ui.brush / 2, box = reach(this.size, from, point, radius);
     this.last = point;
+    if (box[2] <= box[0] || box[3] <= box[1]) return;    // beside the image
+    const patch = grown(this.patch, box, this.size);
+    this.full ||= !patch;
+    if (!patch) return;
+    stroke(patch, box, from, point, radius, this.value);
+    const beside = [Math.max(patch.left, box[0] - 1), Math.max(patch.top, box[1] - 1), Math.min(patch.left + patch.width, box[2] + 1), Math.min(patch.top + patch.height, box[3] + 1)];
+    this.picture = patch === this.patch ? maskPicture(patch, this.colour, this.picture, beside) : maskPicture(patch, this.colour);
+    this.patch = patch;
   }
 
   #target() {
@@ -158,9 +167,11 @@ class Fill {
     const found = await editor.pixels.do(this.work, { point: here, tolerance: ui.tolerance, cell: Math.max(6, ui.brush) });
     if (image !== editor.image || !found) return;
     const target = store.shape?.kind === "mask" && store.shape.class_name === className ? store.shape : null;
-    if (target) bitsOf(target).bits.forEach((bit, at) => { if (bit) found[at] = 1; });
-    const made = { kind: "mask", size, counts: encode(found, size) };
+    const all = target ? joined(patchOf(target), found, size) : found;
+    if (!all) { editor.warn(t("need.smaller-mask")); return; }
+    const made = { kind: "mask", size, counts: encode(all, size) };
     if (target) editor.change({ ...target, ...made }, t("did.painted")); else editor.addShape(made, className);
+    if (found.cut) editor.warn(t("need.smaller-fill"));
   }
   move() {}
   release() {}

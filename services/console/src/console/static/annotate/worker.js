@@ -9,5 +9,5 @@ onmessage = ({ data: { id, work, ...given } }) => {
   const made = work === "flood" ? flood(pixels, width, height, given.point, given.tolerance)
     : work === "superpixel" ? superpixel(pixels, width, height, given.point, given.cell)
     : denoised(pixels, width, height);
-  postMessage({ id, made }, [made.buffer]);
+  postMessage({ id, made }, [(made.bits ?? made).buffer]);
 };
