@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from trainer.adapters.backbone import write_backbone
 from trainer.adapters.images import ImageStore
 from trainer.ports import Extractor, ImageReader
 from trainer.workshop import Report, Workshop
+
+# Compiling takes jax longer than the few steps of a test; it is done without most optimizations.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 

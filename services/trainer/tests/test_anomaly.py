@@ -218,7 +218,7 @@ def test_images_of_one_good_part_count_once() -> None:
 def test_cross_validation_scores_each_image_once(blobs: Path, backbone: Path) -> None:
     snapshot, plan = load_dataset(str(blobs)), Plan("x", SPEC)
     extractor = FeatureExtractor(backbone, SPEC, FeatureCache(None))
-    grid = Grid((SPEC,), (Method(GAUSSIAN, ("level14",)),), (0.0,))
+    grid = Grid((SPEC,), (Method(GAUSSIAN, ("level10",)),), (0.0,))
     bench = workshop(backbone, extractor, Path("unused"), Path("unused"))
     found = cross_validate(snapshot, plan, bench, grid)
     assert found["images"] == 64 and len(found["chosen"]) == 5

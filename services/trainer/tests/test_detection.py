@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,14 +53,6 @@ SPEC = Preprocessing(96, 96)
 CLASSES = ("bar", "disc")
 QUICK = Schedule(epochs=20, batch=8, rate=8e-3, average=0.9)
 SMALL = partial(Head, width=32, fine=16, dropped=0.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled() -> Iterator[None]:
-    """Compiling takes longer than the few steps here; it is done without most optimizations."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def blemished(seed: int, kind: str) -> tuple[npt.NDArray[np.uint8], LabelledBox]:

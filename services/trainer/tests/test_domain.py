@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 
 import numpy as np
@@ -20,7 +18,6 @@ from trainer.domain.snapshot import (
     Snapshot,
     SnapshotError,
     defect_classes,
-    parse_manifest,
     parse_snapshot,
 )
 from trainer.domain.split import (
@@ -79,64 +76,6 @@ class TestSnapshot:
             parse_snapshot({"schema": SCHEMA, "rows": [good, good]})
         with pytest.raises(SnapshotError, match="schema"):
             parse_snapshot({"rows": []})
-
-    def test_a_version_of_the_registry_is_read_under_its_own_name(self) -> None:
-        image = {
-            "bucket": "images",
-            "key": "ab/cd",
-            "sha256": "ab" * 32,
-            "media_type": "image/png",
-            "size_bytes": 9,
-        }
-        context = {
-            "line": "a",
-            "station": "s1",
-            "part_id": "7",
-            "part_number": "P",
-            "product_variant": "mono",
-            "shift": "night",
-        }
-        item = {
-            "capture_id": "c1",
-            "label_id": "l1",
-            "class_name": "crack",
-            "is_defect": True,
-            "taxonomy_version": "t1",
-            "image": {"object": image, "width": 3, "height": 3, "channels": 1, "bit_depth": 8},
-            "context": context,
-        }
-        good = {**item, "capture_id": "c2", "class_name": "good", "is_defect": False}
-        content = json.dumps({"format": "andonloop.dataset/1", "classes": [], "items": [item, good]}).encode()
-        snapshot = parse_manifest(content)
-        assert snapshot.hash == hashlib.sha256(content).hexdigest()
-        assert [row.classes for row in snapshot.rows] == [("crack",), ()]
-        assert snapshot.rows[0].image == ImagePlace(**image)
-        assert {row.group for row in snapshot.rows} == {"P/7"}
-        assert (snapshot.rows[0].variant, snapshot.rows[0].station) == ("mono", "a/s1")
-        assert snapshot.rows[0].shift == snapshot.rows[0].to_json()["shift"] == "night"
-        with pytest.raises(SnapshotError, match="not JSON"):
-            parse_manifest(b"{")
-
-    def test_a_divided_version_of_the_registry_keeps_its_parts_groups_and_boxes(self) -> None:
-        image = {"bucket": "images", "key": "ab/ab", "sha256": "ab" * 32, "media_type": "image/png"}
-        box = {"kind": "box", "class_name": "crack", "box": [1, 2, 3.5, 4]}
-        item = {
-            "capture_id": "c1",
-            "class_name": "crack",
-            "classes": ["crack", "pit"],
-            "is_defect": True,
-            "image": {"object": image},
-            "context": {},
-            "group": "g1",
-            "split": "train",
-            "shapes": [box, {"kind": "polygon", "class_name": "pit", "rings": []}],
-        }
-        kept_back = {**item, "capture_id": "c2", "split": "test"}
-        content = json.dumps({"format": "andonloop.dataset/2", "items": [item, kept_back]}).encode()
-        [row] = parse_manifest(content).rows
-        assert (row.id, row.classes, row.group, row.split) == ("c1", ("crack", "pit"), "g1", "train")
-        [drawn] = row.boxes
-        assert (drawn.class_name, drawn.x, drawn.y, drawn.width, drawn.height) == ("crack", 1, 2, 3.5, 4)
 
     def test_classes_are_those_of_defects_in_a_fixed_order(self) -> None:
         assert defect_classes(rows(False)) == ()

@@ -8,24 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import pytest
 from andon_vision import Preprocessing
-from andon_vision.release_bundle import load_public_key, make_keys, read_bundle
 from onnx import TensorProto, helper
-from trainer import head_choice
-from trainer.adapters.features import FeatureCache, FeatureExtractor, open_session
+from trainer.adapters.features import open_session
 from trainer.adapters.fitting import TrainingSet
-from trainer.adapters.images import load_dataset
 from trainer.adapters.kernel_graph import GRADIENT
-from trainer.adapters.kernel_head import FittedKernel, fit_kernel
-from trainer.adapters.maxima import RICH, with_maxima, write_with_maxima
+from trainer.adapters.maxima import RICH, with_maxima
 from trainer.adapters.release_graph import HeatScale, build_release
 from trainer.domain.calibration import Platt
 from trainer.domain.head import ClassHead, Head, Kernel, Linear
 from trainer.head_choice import choose_head
-from trainer.training import Plan, train_classification
-
-from .conftest import workshop
 
 SPEC = Preprocessing(96, 96)
 
@@ -104,33 +96,3 @@ def test_the_graph_computes_what_the_machine_computes(backbone: Path) -> None:
     np.testing.assert_allclose(shares, slope_of(kernel, rich), rtol=0.05, atol=5e-3)
     # Drawn to cells, the shares' mean moves a little at the borders.
     np.testing.assert_allclose(attribution.mean(axis=(1, 2)), shares, atol=0.15)
-
-
-def test_the_release_is_the_machine_that_was_fitted(
-    plates: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Plates are told apart by either kind, so the gain is made to look certain."""
-    monkeypatch.setattr(head_choice, "_gain", lambda *_: head_choice.Figure(0.1, 0.05, 0.15))
-    fitted: list[FittedKernel] = []
-
-    def watched(data: TrainingSet) -> FittedKernel:
-        fitted.append(fit_kernel(data))
-        return fitted[-1]
-
-    monkeypatch.setattr(head_choice, "fit_kernel", watched)
-    private, public = make_keys(tmp_path / "keys")
-    wider = write_with_maxima(backbone, tmp_path)
-    cache = FeatureCache(None)
-    rich = FeatureExtractor(wider, SPEC, cache, output=RICH)
-    shop = workshop(backbone, FeatureExtractor(backbone, SPEC, cache), private, tmp_path / "out")
-    outcome = train_classification(
-        load_dataset(str(plates)), Plan("plates", SPEC), replace(shop, rich=lambda _: rich)
-    )
-    assert outcome.metrics["auroc"].value > 0.9
-    description = read_bundle(tmp_path / "out", load_public_key(public)).description
-    assert (description["head"], description["heat_map"]) == ("kernel", "first-order")
-    images = [path.read_bytes() for path in sorted((plates / "scratch").iterdir())[:6]]
-    batch = rich._prepare(images, "as-is")
-    (score,) = open_session(tmp_path / "out" / "model.onnx", 1).run(["defect_score"], {"image": batch})
-    platt, kernel = fitted[-1].calibration, fitted[-1].kernel
-    np.testing.assert_allclose(score, platt(kernel(rich.features(images))[:, 0]), atol=1e-4)

@@ -1,7 +1,11 @@
-"""Masks teach which pixel shows what; graph and decoder agree, and the runner finds and measures the regions."""
+"""Masks teach which pixel shows what; graph and decoder agree, and the runner finds and measures the regions.
+
+The release here learns from a version of the dataset registry.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from andon_chassis.objects import MemoryObjectStore
 from andon_vision import Preprocessing
 from andon_vision.release_bundle import load_public_key, make_keys, read_bundle
 from andon_vision.runner import ReleaseRunner
@@ -28,56 +33,43 @@ from trainer.segmentation import train_segmentation
 from trainer.training import Outcome, Plan
 
 from .conftest import part, workshop
+from .registry_version import blemished, kind_of, write_version
 
 SPEC = Preprocessing(96, 96)
 CLASSES = ("crack", "stain")
 QUICK = Schedule(epochs=12, batch=8, rate=1e-2, average=0.9)
 
 
-def blemished(seed: int, kind: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """A plate with a dark line or a bright disc, and the mask of it."""
-    plate, mask = part(seed, scratched=False), np.zeros((96, 96), np.uint8)
-    x, y = (int(value) for value in np.random.default_rng(seed).integers(20, 76, 2))
-    for picture, ink in ((plate, 10 if kind == "crack" else 250), (mask, 255)):
-        if kind == "crack":
-            cv2.line(picture, (x, 8), (96 - x, 88), ink, 4)
-        else:
-            cv2.circle(picture, (x, y), 14, ink, -1)
-    return plate, mask
-
-
 @pytest.fixture(scope="module")
-def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 plates with masks: 12 good ones, 18 with a crack, 6 with a stain."""
-    folder = tmp_path_factory.mktemp("tiles")
-    lines = ["image,label,defect_classes,annotation_file,template_file"]
-    for seed in range(36):
-        kind = ("good", "crack", "stain", "good", "crack", "crack")[seed % 6]
-        if kind == "good":
-            picture = part(seed, scratched=False)
-            lines.append(f"{seed}.png,normal,,,")
-        else:
-            picture, mask = blemished(seed, kind)
-            assert cv2.imwrite(str(folder / f"{seed}_mask.png"), mask)
-            lines.append(f"{seed}.png,defect,{kind},{seed}_mask.png,")
-        assert cv2.imwrite(str(folder / f"{seed}.png"), picture)
-    (folder / "index.csv").write_text("\n".join(lines))
-    return folder
+def plant(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MemoryObjectStore]:
+    """A version of the dataset registry, and the store that holds its images."""
+    objects = MemoryObjectStore()
+    return write_version(tmp_path_factory.mktemp("version") / "manifest.json", objects), objects
 
 
 @pytest.fixture(scope="module")
 def released(
-    tiles: Path, backbone: Path, tmp_path_factory: pytest.TempPathFactory
+    plant: tuple[Path, MemoryObjectStore], backbone: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ReleaseRunner, Outcome]:
-    home = tmp_path_factory.mktemp("segmentation")
+    home, (manifest, objects) = tmp_path_factory.mktemp("segmentation"), plant
     private, public = make_keys(home / "keys")
-    bench = workshop(backbone, FeatureExtractor(backbone, SPEC, FeatureCache(None)), private, home / "tiles")
+    extractor = FeatureExtractor(backbone, SPEC, FeatureCache(None))
+    bench = workshop(backbone, extractor, private, home / "tiles", reader=ImageStore(objects))
     wishes = (Wish("crack", 0.5), Wish("crack", 0.01, 0.95))
     plan = Plan("tiles", SPEC, measure=("crack",), mm_per_pixel=0.05, synthetic_share=0.7, guarantees=wishes)
-    outcome = train_segmentation(load_dataset(str(tiles)), plan, bench, QUICK)
+    outcome = train_segmentation(load_dataset(str(manifest)), plan, bench, QUICK)
     bundle = read_bundle(bench.folder, load_public_key(public))
     files = {path.name: path.read_bytes() for path in bench.folder.iterdir()}
     return ReleaseRunner(bundle, files, all_regions=True), outcome
+
+
+def test_a_release_names_the_version_that_it_learned_from(
+    plant: tuple[Path, MemoryObjectStore], released: tuple[ReleaseRunner, Outcome]
+) -> None:
+    description = released[0].bundle.description["dataset"]
+    assert description["hash"] == hashlib.sha256(plant[0].read_bytes()).hexdigest()
+    assert description["images"] == {"train": 28, "validation": 8}
+    assert released[1].classes == CLASSES
 
 
 def test_defects_are_drawn_where_they_are(released: tuple[ReleaseRunner, Outcome]) -> None:
@@ -137,6 +129,23 @@ def test_the_graph_computes_what_the_decoder_computes(backbone: Path, tmp_path: 
     for drawn, told in zip(found[2:], wanted[2:], strict=True):
         assert drawn.shape == told.shape and drawn.dtype == np.uint8
         assert np.abs(drawn.astype(int) - np.asarray(told).astype(int)).max() <= 1
+
+
+def test_masks_that_an_index_names_teach_the_same_as_areas(tmp_path: Path) -> None:
+    """The crack to the pixel; a stain's polygon follows the disc but for its edge."""
+    lines = ["image,label,defect_classes,annotation_file,template_file"]
+    for seed in (1, 2, 3):
+        kind, name = kind_of(seed), f"{seed}_mask.png" if kind_of(seed) != "good" else ""
+        picture, mask = (part(seed, False), None) if not name else blemished(seed, kind)
+        assert cv2.imwrite(str(tmp_path / f"{seed}.png"), picture)
+        assert mask is None or cv2.imwrite(str(tmp_path / name), mask)
+        lines.append(f"{seed}.png,{'defect' if name else 'normal'},{kind if name else ''},{name},")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    named = {row.id.rpartition("/")[2]: row for row in load_dataset(str(tmp_path)).rows}
+    labels = {seed: labels_of(named[f"{seed}.png"], ImageStore(), (96, 96), CLASSES) for seed in (1, 2, 3)}
+    np.testing.assert_array_equal(labels[1], blemished(1, "crack")[1] // 255)
+    np.testing.assert_array_equal(labels[2], blemished(2, "stain")[1] // 255 * 2)
+    assert not labels[3].any() and named["3.png"].mask is None
 
 
 class TestMasks:

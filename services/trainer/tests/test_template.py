@@ -31,6 +31,7 @@ from trainer.adapters.template_boards import (
 from trainer.adapters.template_trees import Forest
 from trainer.benchmark.table import Bench
 from trainer.benchmark.template import CUT, FOUND, GOOD, answered, figures_of, load, sections_of
+from trainer.domain.guarantees import NOT_ENOUGH, Wish
 from trainer.domain.snapshot import SnapshotError
 from trainer.domain.template import NO_DEFECT, UNCLEAR, lessons, matched
 from trainer.domain.thresholds import Costs
@@ -115,12 +116,22 @@ def released(
 ) -> tuple[Path, Outcome, Path]:
     folder = tmp_path_factory.mktemp("release")
     private, public = make_keys(folder / "keys")
-    plan = Plan("boards", SIZE)
+    plan = Plan("boards", SIZE, guarantees=(Wish("open", 0.5), Wish("open", 0.01, 0.95)))
     extractor = FeatureExtractor(backbone, Preprocessing(64, 64), FeatureCache(None))
     outcome = train_template(
         load_dataset(str(boards)), plan, workshop(backbone, extractor, private, folder / "bundle")
     )
     return folder / "bundle", outcome, public
+
+
+def test_a_guarantee_is_kept_by_the_threshold_or_refused(released: tuple[Path, Outcome, Path]) -> None:
+    folder, outcome, public = released
+    description = read_bundle(folder, load_public_key(public)).description
+    given, refused = description["guarantees"]
+    assert given["class"] == "open" and given["bound"] <= 0.5
+    assert description["thresholds"]["pass_below"] <= given["threshold"]
+    assert outcome.thresholds.pass_below == description["thresholds"]["pass_below"]
+    assert refused["verdict"] == NOT_ENOUGH and refused["parts"] == given["parts"] > 0
 
 
 def test_a_release_finds_what_it_never_saw(boards: Path, released: tuple[Path, Outcome, Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer.adapters import evaluation_sections as sections
 from trainer.adapters.evaluation_page import Chapter, Section, Table, render
+from trainer.adapters.whole_files import whole_file
 from trainer.domain.guarantees import percent
 from trainer.domain.metrics import confusion
 from trainer.evaluating import Evaluation
@@ -21,12 +22,10 @@ BY_CLASS = (
 
 def write_report(folder: Path, found: Evaluation) -> tuple[Path, Path]:
     """Writes evaluation.json and evaluation.html; returns both."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = folder / "evaluation.json", folder / "evaluation.html"
     for file, text in zip(written, (json.dumps(found.to_json(), indent=1) + "\n", page(found)), strict=True):
-        partial = file.with_suffix(".partial")
-        partial.write_text(text, "utf-8")
-        partial.replace(file)
+        with whole_file(file) as stream:
+            stream.write(text.encode())
     return written
 
 

@@ -8,13 +8,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from trainer.domain.snapshot import ImagePlace
+from trainer.domain.snapshot import DrawnMask, ImagePlace
 
 
 class ImageReader(Protocol):
     """Reads the encoded images that a snapshot names."""
 
-    def read(self, place: ImagePlace) -> bytes:
+    def read(self, place: ImagePlace | DrawnMask) -> bytes:
         """The verified bytes. Raises `OSError` or `ValueError` when they are not there or not what was promised."""
 
 

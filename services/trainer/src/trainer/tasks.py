@@ -13,18 +13,16 @@ from trainer.workshop import Workshop
 Task = Callable[[Snapshot, Plan, Workshop], Outcome]
 """Trains on a snapshot and writes a signed bundle. Raises `SnapshotError` or `LeakError`."""
 
+SEGMENTATION: Final = "segmentation"
 TASKS: Final[Mapping[str, str]] = {
     "classification": "trainer.training:train_classification",
     "anomaly": "trainer.anomaly:train_anomaly",
     "auto": "trainer.choosing:train_auto",
     "detection": "trainer.detection:train_detection",
-    "segmentation": "trainer.segmentation:train_segmentation",
+    SEGMENTATION: "trainer.segmentation:train_segmentation",
     "template": "trainer.template:train_template",
 }
 """Where each is; imported when it is wanted, because jax takes seconds to import and only some tasks need it."""
-
-PROMISING: Final = frozenset({"classification", "anomaly", "auto", "detection", "segmentation"})
-"""Tasks that lower their thresholds for a wished guarantee."""
 
 
 def task(name: str) -> Task:

@@ -31,7 +31,7 @@ from trainer.domain.snapshot import TRAIN, VALIDATION, Row, Snapshot, SnapshotEr
 from trainer.domain.split import folds, joined_groups
 from trainer.domain.template import matched
 from trainer.domain.thresholds import Costs, Thresholds, choose_thresholds
-from trainer.training import Material, Outcome, Plan, described, gather, learnable_classes
+from trainer.training import Material, Outcome, Plan, described, gather, learnable_classes, promised
 from trainer.workshop import Report, Workshop
 
 INPUT: Final = Preprocessing(640, 640)
@@ -73,18 +73,25 @@ def train_template(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> Outcom
         plan.costs,
         report,
     )
+    checked = [boards[at] for at in validation]
+    found = answers(checked, learned.spec, learned.forest, len(classes))
+    certain = np.nan_to_num(
+        scores_of(found), nan=1.0
+    )  # a refused board goes to a person, so it does not escape
+    limits, promises = promised(plan, material, certain, learned.thresholds, report)
     metrics = evaluate(
-        learned, [boards[at] for at in validation], [material.groups[at] for at in validation], len(classes)
+        learned, limits, checked, found, [material.groups[at] for at in validation], len(classes)
     )
     report("writing the release")
     graph = learned.forest.to_onnx()
     crossed = decision_figures(*learned.crossed, learned.thresholds)
-    description = described(snapshot, plan, material, metrics, graph, workshop.now) | {
+    description = described(snapshot, plan, material, metrics, graph, workshop.now) | promises
+    description |= {
         "task": TEMPLATE,
         "classes": list(classes),
         "knows_normal": True,
         "preprocessing": size.to_json(),
-        "thresholds": asdict(learned.thresholds),
+        "thresholds": asdict(limits),
         "calibration": {
             "method": "platt, out-of-fold, on boards and on the same boards with the template painted over each defect",
             "defect": {"slope": learned.spec.slope, "offset": learned.spec.offset},
@@ -104,7 +111,7 @@ def train_template(snapshot: Snapshot, plan: Plan, workshop: Workshop) -> Outcom
         },
         load_private_key(workshop.key),
     )
-    return Outcome(release, metrics, learned.thresholds, TEMPLATE, classes, left_out)
+    return Outcome(release, metrics, limits, TEMPLATE, classes, left_out)
 
 
 def comparable(snapshot: Snapshot) -> tuple[Row, ...]:
@@ -218,11 +225,18 @@ def scores_of(found: Sequence[Comparison | None]) -> npt.NDArray[np.float64]:
 
 
 def evaluate(
-    learned: Learned, boards: Sequence[Board], groups: Sequence[int], classes: int
+    learned: Learned,
+    limits: Thresholds,
+    boards: Sequence[Board],
+    found: Sequence[Comparison | None],
+    groups: Sequence[int],
+    classes: int,
 ) -> dict[str, Figure]:
-    """Figures on boards that were not learned from, and on the same boards repaired, with grouped intervals."""
+    """Figures on boards that were not learned from, with their answers `found`, and on the same boards repaired.
+
+    Intervals are grouped.
+    """
     spec = learned.spec
-    found = answers(boards, spec, learned.forest, classes)
     good = answers([repaired(board, spec) for board in boards], spec, learned.forest, classes)
     scores = np.stack([scores_of(found), scores_of(good)])
     truth = np.array([[len(board.corners) > 0 for board in boards], [False] * len(boards)])
@@ -231,7 +245,7 @@ def evaluate(
         labelled, rows = [boards[at].rows for at in index], [rows_of(found[at]) for at in index]
         boxes = box_figures(labelled, rows, [spec.score_from] * len(index), classes)
         known = ~np.isnan(scores[:, index])
-        return boxes | decision_figures(scores[:, index][known], truth[:, index][known], learned.thresholds)
+        return boxes | decision_figures(scores[:, index][known], truth[:, index][known], limits)
 
     values = bootstrap(figures, groups)
     return {name: figure for name, figure in values.items() if not np.isnan(figure.value)}

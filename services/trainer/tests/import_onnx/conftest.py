@@ -20,8 +20,7 @@ import onnxruntime
 import pytest
 from andon_vision.release_bundle import ReleaseBundle, load_public_key, make_keys, read_bundle
 from onnx import TensorProto, helper, numpy_helper
-from trainer.importing import add_arguments, run
-from trainer.settings import TrainerSettings
+from trainer.commands.import_onnx import add_arguments, run
 
 SIDE = 64
 
@@ -284,7 +283,7 @@ def imports(
             str(keys[0]),
         ]
         said = [] if licence is None else ["--licence", licence]
-        run(parser.parse_args([*always, *said, *words]), TrainerSettings())
+        run(parser.parse_args([*always, *said, *words]))
         summary = json.loads(capsys.readouterr().out)
         folder = Path(summary["folder"])
         return Imported(folder, read_bundle(folder, load_public_key(keys[1])), summary)

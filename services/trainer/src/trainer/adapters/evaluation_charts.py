@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("svg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from andon_vision.plots import BAD, BLUE, DOUBT, FAINT, GOOD, INK, STYLE, svg_of
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from trainer.adapters.scoring import Curve
 from trainer.domain.evaluation import ReliabilityBin
 
-GOOD, BAD, INK, FAINT, BLUE, DOUBT = "#0f9d76", "#d64545", "#1f2937", "#9aa5b5", "#2f6fdb", "#d9912b"
-
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "andonloop",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#c6cfdb",
-    "axes.labelcolor": "#4b5768",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "xtick.color": "#6b7787",
-    "ytick.color": "#6b7787",
-    "axes.grid": True,
-    "grid.color": "#e8edf3",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
-
 
 def ranking(roc: Curve, precision_recall: Curve, auroc: float, auprc: float) -> str:
     """ROC beside precision over recall."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6))
         left.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=":")
         left.plot(*roc, color=BLUE, lw=1.8)
@@ -72,16 +37,16 @@ def ranking(roc: Curve, precision_recall: Curve, auroc: float, auprc: float) -> 
             ylabel="called defects that are (precision)",
             title="Precision and recall",
         )
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def reliability_diagrams(diagrams: Mapping[str, tuple[Sequence[ReliabilityBin], float]]) -> str:
     """One diagram each, with its calibration error, by title."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, found = plt.subplots(1, len(diagrams), figsize=(4.8 * len(diagrams), 3.8), squeeze=False)
         for axes, (title, (bins, error)) in zip(found[0], diagrams.items(), strict=True):
             _reliability(axes, title, bins, error)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _reliability(axes: Axes, title: str, bins: Sequence[ReliabilityBin], error: float) -> None:
@@ -100,7 +65,7 @@ def confusion_matrix(table: Mapping[str, Mapping[str, int]]) -> str:
     names = sorted(set(table) | {name for row in table.values() for name in row})
     counts = np.array([[table.get(truth, {}).get(guess, 0) for guess in names] for truth in names])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with plt.rc_context(_STYLE | {"axes.grid": False}):
+    with plt.rc_context(STYLE | {"axes.grid": False}):
         side = 1.6 + 0.75 * len(names)
         figure, axes = plt.subplots(figsize=(side + 1, side))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -110,13 +75,13 @@ def confusion_matrix(table: Mapping[str, Mapping[str, int]]) -> str:
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel="called", ylabel="is")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def side_by_side(figures: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> str:
     """(value, low, high) of each figure (group) under each split (dot), as `figures[split][figure]`."""
     names = list(next(iter(figures.values())))
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.62 * len(names)))
         for at, (split, values) in enumerate(figures.items()):
             places = np.arange(len(names))[::-1] + (0.14 if at == 0 else -0.14)
@@ -137,7 +102,7 @@ def side_by_side(figures: Mapping[str, Mapping[str, tuple[float, float, float]]]
         axes.set_yticks(np.arange(len(names))[::-1], names)
         axes.set(ylim=(-0.6, len(names) - 0.4))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def effort_curve(
@@ -147,7 +112,7 @@ def effort_curve(
 
     `labels` name the efforts, in the order of each series.
     """
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 3.8))
         for name, colour in zip(series, cycle((BLUE, DOUBT, GOOD, BAD)), strict=False):
             points = [(max(seconds, 0.1), value) for seconds, value in series[name]]
@@ -163,20 +128,4 @@ def effort_curve(
         axes.xaxis.set_minor_formatter("{x:g}")
         axes.margins(0.12, 0.15)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    figure.tight_layout()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    # Ids must differ between the plots of one page.
-    mark = "p" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    text = re.sub(r'id="([^"]+)"', rf'id="{mark}\1"', text)
-    text = re.sub(r'(href="|url\()#', rf"\1#{mark}", text)
-    # As wide as it was drawn, and narrower where the page is.
-    size = r'<svg ([^>]*?)width="([^"]+)" height="[^"]+"'
-    return re.sub(size, r'<svg \1style="width: 100%; max-width: \2"', text, count=1)
+        return svg_of(figure)

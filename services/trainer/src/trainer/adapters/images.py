@@ -15,7 +15,9 @@ from andon_vision import decode_image, to_eight_bit
 from andon_vision.sources import ELPV, SourceImage, load_source
 
 from trainer.adapters.annotations import BOX_FILES, read_boxes
-from trainer.domain.snapshot import ImagePlace, Row, Snapshot, SnapshotError, parse_manifest
+from trainer.adapters.drawing import mask_png
+from trainer.adapters.manifests import parse_manifest
+from trainer.domain.snapshot import DrawnMask, ImagePlace, Row, Snapshot, SnapshotError
 
 # Experts disagreed on these cells; their label counts less.
 UNSURE_WEIGHT = 0.6
@@ -25,13 +27,15 @@ LICENCES = {
 
 
 class ImageStore:
-    """Files by path, objects by claim check; both are verified when a hash is known."""
+    """Files by path, objects by claim check; both are verified when a hash is known. Masks of areas are drawn."""
 
     def __init__(self, objects: ObjectStore | None = None) -> None:
         self._objects = objects
 
-    def read(self, place: ImagePlace) -> bytes:
+    def read(self, place: ImagePlace | DrawnMask) -> bytes:
         """The bytes of one image. Raises `SnapshotError` when they are not what the snapshot promises."""
+        if isinstance(place, DrawnMask):
+            return mask_png(place)
         if place.path is not None:
             data = Path(place.path).read_bytes()
             if place.sha256 is not None and hashlib.sha256(data).hexdigest() != place.sha256:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import ClassVar, Protocol
 
@@ -30,6 +31,7 @@ from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.fitting import TrainingSet
 from trainer.adapters.images import brightness_of
 from trainer.adapters.maxima import RICH, write_with_maxima
+from trainer.adapters.whole_files import written_whole
 from trainer.benchmark import loading
 from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
 from trainer.domain import calibration, head
@@ -129,7 +131,8 @@ class ReleasedHead:
 
 def _rich(bench: Bench, spec: Preprocessing) -> FeatureExtractor:
     """Features with maxima, of the release's backbone."""
-    wider = write_with_maxima(write_backbone(bench.work), bench.work)
+    plain = written_whole(write_backbone, bench.work)
+    wider = written_whole(partial(write_with_maxima, plain), bench.work)
     return FeatureExtractor(wider, spec, FeatureCache(bench.work / "features.sqlite"), output=RICH)
 
 

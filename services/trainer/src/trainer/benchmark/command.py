@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from andon_chassis.errors import Invalid
@@ -13,6 +13,7 @@ from andon_vision import Preprocessing
 from trainer.adapters.backbone import BackboneMissing, write_backbone
 from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.rich_backbone import write_rich_backbone
+from trainer.adapters.whole_files import written_whole
 from trainer.benchmark.measuring import measure
 from trainer.benchmark.report import plain, summary, write
 from trainer.benchmark.rows import ROWS
@@ -67,7 +68,7 @@ def _extractors(work: Path, features: FeatureCache, progress: Callable[[int], No
 
     @cache
     def made(preprocessing: Preprocessing, rich: str | None = None) -> Extractor:
-        backbone = write_backbone(work) if rich is None else write_rich_backbone(work, rich)
-        return FeatureExtractor(backbone, preprocessing, features, progress=progress)
+        write = write_backbone if rich is None else partial(write_rich_backbone, module=rich)
+        return FeatureExtractor(written_whole(write, work), preprocessing, features, progress=progress)
 
     return made

@@ -36,6 +36,7 @@ from trainer.adapters.detection_learning import SCHEDULE, Views, learn, pictures
 from trainer.adapters.evaluation_page import Picture, Section, Table, thumbnail
 from trainer.adapters.heads import Schedule
 from trainer.adapters.region_scoring import FAINTEST
+from trainer.adapters.whole_files import written_whole
 from trainer.benchmark import loading
 from trainer.benchmark.classification import labels_of
 from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
@@ -101,7 +102,7 @@ def answers(
 ) -> Answers:
     """Boxes for the rows `test` by a detector that the rows `train` taught, read as a release's are, faint ones too."""
     classes = defect_classes(material.rows)
-    model = onnx.load(str(backbone.write_backbone(bench.work)))
+    model = onnx.load(str(written_whole(backbone.write_backbone, bench.work)))
     pictures = pictures_of(material.rows, material.images, classes, INPUT)
     views = Views(pictures, model, bench.work / "maps", bench.report)
     detector = learn(pictures, views, train, classes, bench.work / "checkpoints", bench.report, schedule)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.adapters.whole_files import whole_file
 from trainer.benchmark.table import Answers, Bench, Effort, Material, Measured, Spent, TableRow, placed
 from trainer.domain.evaluation import Index, leak_of, naive_folds, near_pairs
 from trainer.domain.metrics import Figure, bootstrap
@@ -129,11 +130,8 @@ def _fold_answers(
     for name, values in answers.items():
         if len(values) != len(test):
             raise ValueError(f"{row.name} gave {len(values)} answers {name!r} for {len(test)} images")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
+    with whole_file(file) as stream:
         np.savez(stream, **answers, **{SECONDS: np.float64(seconds)})  # type: ignore[arg-type]
-    partial.replace(file)
     bench.report(f"{row.name}: {what} took {seconds:.0f} s")
     return answers, seconds
 

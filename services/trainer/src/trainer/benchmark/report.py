@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer.adapters.evaluation_charts import effort_curve, side_by_side
 from trainer.adapters.evaluation_page import Chapter, Section, Table, render
+from trainer.adapters.whole_files import whole_file
 from trainer.benchmark.table import Measured
 from trainer.domain.metrics import Figure
 
@@ -83,7 +84,6 @@ def write(
     folder: Path, measured: Sequence[Measured], skipped: Mapping[str, str], command: str
 ) -> tuple[Path, Path]:
     """Writes report.json and report.html; returns both."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Any] = {item.row.name: to_json(item, command) for item in measured}
     rows |= {name: {"skipped": reason} for name, reason in skipped.items()}
     page = render(
@@ -95,9 +95,8 @@ def write(
     )
     found = folder / "report.json", folder / "report.html"
     for file, text in zip(found, (json.dumps(_plain_numbers(rows), indent=1) + "\n", page), strict=True):
-        partial = file.with_suffix(".partial")
-        partial.write_text(text, "utf-8")
-        partial.replace(file)
+        with whole_file(file) as stream:
+            stream.write(text.encode())
     return found
 
 

@@ -36,6 +36,7 @@ from trainer.adapters.mask_metrics import overlap
 from trainer.adapters.segmentation_head import LEVELS
 from trainer.adapters.segmentation_learning import SCHEDULE, Views, scores_of
 from trainer.adapters.segmentation_pictures import draw
+from trainer.adapters.whole_files import written_whole
 from trainer.benchmark import loading
 from trainer.benchmark.classification import labels_of, truth_of
 from trainer.benchmark.table import Answers, Bench, Effort, Material, TableRow
@@ -94,7 +95,7 @@ class Decoding:
     def answers(self, bench: Bench, material: Material, train: Index, test: Index) -> Answers:
         """All answers for the rows `test`, by what the rows `train` taught."""
         classes = defect_classes(material.rows)
-        backbone = onnx.load(str(write_backbone(bench.work)))
+        backbone = onnx.load(str(written_whole(write_backbone, bench.work)))
         work = bench.work / "segmentation"
         drawn = draw(
             material.rows, material.images, material.groups, classes, ImageStore(), self.preprocessing

@@ -9,10 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 SCHEMA: Final = "andonloop.dataset-snapshot/1"
-REGISTRY_FORMATS: Final = ("andonloop.dataset/1", "andonloop.dataset/2", "andonloop.dataset-holdout/2")
-"""Of the registry: labels of image class; the same with parts and shapes; the holdout of such a version."""
-KEPT_FOR_CHOICE: Final = "test"
-"""A part of the registry's versions that is for choosing among releases: not learned from, not validated on here."""
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 
 
@@ -46,6 +42,53 @@ class LabelledBox:
     height: float
 
 
+Ring = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledArea:
+    """Which pixels of an image a person marked.
+
+    Attributes:
+        rings: Of a polygon, in pixels: a point is inside where an odd number of these closed lines surround it.
+        counts: Of a mask: the run lengths of the whole image, in COCO's compressed form.
+    """
+
+    class_name: str
+    rings: tuple[Ring, ...] = ()
+    counts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnMask:
+    """A mask that is not stored as a picture but drawn from areas, which may overlap: the smaller one lies on top.
+
+    Attributes:
+        classes: Those of the row, in its order; each has an area.
+    """
+
+    width: int
+    height: int
+    classes: tuple[str, ...]
+    areas: tuple[LabelledArea, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DrawnMask:
+        """Raises `KeyError` or `TypeError` for what `to_json` has not written."""
+        areas = tuple(
+            LabelledArea(
+                area["class_name"],
+                tuple(tuple((x, y) for x, y in ring) for ring in area.get("rings", ())),
+                area.get("counts", ""),
+            )
+            for area in value["areas"]
+        )
+        return cls(value["width"], value["height"], tuple(value["classes"]), areas)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One labelled image.
@@ -56,7 +99,7 @@ class Row:
         split: Given by the registry or None, and then the trainer splits.
         boxes: Where the defects are, for detection and template comparison.
         mask: A PNG of the image's size in which 0 is good. Of an image with one class every other value is this class;
-            with several, the value k is `classes[k - 1]`.
+            with several, the value k is `classes[k - 1]`. Or the areas that such a PNG is drawn from.
         template: A picture of the same place without a defect.
     """
 
@@ -70,7 +113,7 @@ class Row:
     station: str = ""
     split: str | None = None
     boxes: tuple[LabelledBox, ...] = ()
-    mask: ImagePlace | None = None
+    mask: ImagePlace | DrawnMask | None = None
     template: ImagePlace | None = None
     shift: str = ""
 
@@ -119,7 +162,7 @@ class Snapshot:
         for row in self.rows:
             entry = row.to_json()
             for name, place in (("image", row.image), ("mask", row.mask), ("template", row.template)):
-                if place is not None and place.sha256 is not None:
+                if isinstance(place, ImagePlace) and place.sha256 is not None:
                     entry[name] = place.sha256
             digest.update(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode())
         return digest.hexdigest()
@@ -138,7 +181,7 @@ def parse_snapshot(value: Mapping[str, Any]) -> Snapshot:
     """Reads a manifest and checks its hash. Raises `SnapshotError`."""
     if value.get("schema") != SCHEMA:
         raise SnapshotError(f"the manifest's schema is {value.get('schema')!r}, this trainer reads {SCHEMA}")
-    rows = tuple(_parse_row(number, entry) for number, entry in enumerate(value.get("rows", ())))
+    rows = tuple(parse_row(number, entry) for number, entry in enumerate(value.get("rows", ())))
     if len({row.id for row in rows}) != len(rows):
         raise SnapshotError("two rows have the same id")
     snapshot = Snapshot(str(value.get("name") or "snapshot"), rows, str(value.get("licence") or ""))
@@ -147,50 +190,8 @@ def parse_snapshot(value: Mapping[str, Any]) -> Snapshot:
     return snapshot
 
 
-def parse_manifest(content: bytes) -> Snapshot:
-    """Reads either kind of manifest: a snapshot, or a version of the dataset registry. Raises `SnapshotError`."""
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise SnapshotError(f"the manifest is not JSON: {error}") from error
-    if value.get("format") not in REGISTRY_FORMATS:
-        return parse_snapshot(value)
-    version = hashlib.sha256(content).hexdigest()
-    try:
-        entries = [_registry_row(item) for item in value["items"] if item.get("split") != KEPT_FOR_CHOICE]
-    except (KeyError, TypeError) as error:
-        raise SnapshotError(f"the registry's manifest is incomplete: {error}") from error
-    rows = tuple(_parse_row(number, entry) for number, entry in enumerate(entries))
-    return Snapshot(f"registry-{version[:12]}", rows, "the plant's own images", version)
-
-
-def _registry_row(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of the registry as a row; images of one part, known by its serial number, stay together, and so does what
-    the registry has put into one group."""
-    context = item["context"]
-    part = context.get("part_id")
-    return {
-        "id": item["capture_id"],
-        "image": item["image"]["object"],
-        "classes": item.get("classes", [item["class_name"]]) if item["is_defect"] else [],
-        "is_defect": item["is_defect"],
-        "group": item.get("group") or (f"{context.get('part_number') or ''}/{part}" if part else ""),
-        "split": item.get("split"),
-        "boxes": [
-            {
-                "class_name": shape["class_name"],
-                **dict(zip(("x", "y", "width", "height"), shape["box"], strict=True)),
-            }
-            for shape in item.get("shapes", ())
-            if shape["kind"] == "box"
-        ],
-        "product_variant": context.get("product_variant"),
-        "station": f"{context.get('line')}/{context.get('station')}",
-        "shift": context.get("shift"),
-    }
-
-
-def _parse_row(number: int, entry: Mapping[str, Any]) -> Row:
+def parse_row(number: int, entry: Mapping[str, Any]) -> Row:
+    """Reads a row as `Row.to_json` writes it. Raises `SnapshotError`, which names it by its number."""
     try:
         row = Row(
             id=str(entry["id"]),
@@ -203,7 +204,7 @@ def _parse_row(number: int, entry: Mapping[str, Any]) -> Row:
             station=str(entry.get("station") or ""),
             split=entry.get("split"),
             boxes=tuple(LabelledBox(**box) for box in entry.get("boxes", ())),
-            mask=ImagePlace(**entry["mask"]) if entry.get("mask") else None,
+            mask=_parse_mask(entry["mask"]) if entry.get("mask") else None,
             template=ImagePlace(**entry["template"]) if entry.get("template") else None,
             shift=str(entry.get("shift") or ""),
         )
@@ -214,11 +215,28 @@ def _parse_row(number: int, entry: Mapping[str, Any]) -> Row:
     if row.is_defect and not row.classes:
         raise SnapshotError(f"row {number} is a defect without a class")
     for place in (row.image, row.mask, row.template):
-        if place is not None and (place.path is None) == (place.bucket is None or place.key is None):
+        if isinstance(place, ImagePlace) and (place.path is None) == (
+            place.bucket is None or place.key is None
+        ):
             raise SnapshotError(f"row {number} needs either a path, or a bucket and a key")
     if any(box.width <= 0 or box.height <= 0 for box in row.boxes):
         raise SnapshotError(f"row {number} has a box without an area")
     return row
+
+
+def _parse_mask(entry: Mapping[str, Any]) -> ImagePlace | DrawnMask:
+    return DrawnMask.from_json(entry) if "areas" in entry else ImagePlace(**entry)
+
+
+def check_masks(rows: Sequence[Row]) -> None:
+    """Raises `SnapshotError` where a defect has no mask: to learn its pixels as good ones would be worse than none."""
+    bare = [row.id for row in rows if row.is_defect and row.mask is None]
+    if bare:
+        some = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")
+        raise SnapshotError(
+            f"defects without a mask: {len(bare)} ({some}); segmentation needs the pixels of each class on an image, "
+            "as polygons or painted masks in the labeling room, or as a PNG"
+        )
 
 
 def defect_classes(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from andon_chassis.objects import ObjectStore
 from andon_vision import ImageRefused, Preprocessing, prepare
 from andon_vision.release_bundle import MODEL, load_private_key, write_bundle
 
@@ -25,6 +23,7 @@ from trainer.adapters.onnx_import.reading import SCORE_TOLERANCE, SURE, read_pic
 from trainer.adapters.onnx_import.reference import Numbers, Pixels, Reference, probes
 from trainer.adapters.onnx_import.surgery import wrap
 from trainer.calibrating import ImportedScores, calibrate
+from trainer.commands.common import objects_of, report
 from trainer.domain.thresholds import Thresholds
 from trainer.settings import TrainerSettings
 from trainer.training import Plan, installed_version
@@ -38,8 +37,10 @@ MOST_SAMPLES: Final = 200
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
+HELP = "make a release of a model that was trained elsewhere"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `import-onnx`."""
     parser.add_argument("--model", type=Path, required=True, help="the exported ONNX file")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder in which the release's folder is made"
@@ -106,11 +107,12 @@ class _Imported:
     licence: str
 
 
-def run(options: argparse.Namespace, settings: TrainerSettings, objects: ObjectStore | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Imports a model and prints a summary as JSON.
 
     Raises `ImportRefused`, and with labelled images what a training raises.
     """
+    settings = TrainerSettings()
     model, reference = _understood(options)
     pictures = _pictures(options.check, model.preprocessing)
     # Before anything is computed with it: a model that cannot be read is not worth a calibration.
@@ -121,14 +123,14 @@ def run(options: argparse.Namespace, settings: TrainerSettings, objects: ObjectS
     if options.dataset is not None:
         scores = ImportedScores(reference, model.layout, model.scaling, model.preprocessing)
         workshop = Workshop(
-            ImageStore(objects),
+            ImageStore(objects_of(settings)),
             scores,
             settings.backbone,
             options.key or settings.signing_key,
             working,
             working.with_suffix(".work"),
             datetime.now(UTC),
-            _report,
+            report,
         )
         snapshot, plan = load_dataset(options.dataset), Plan(options.release, model.preprocessing)
         calibration = calibrate(snapshot, plan, scores, workshop, scale_known=model.scale_known)
@@ -148,10 +150,6 @@ def run(options: argparse.Namespace, settings: TrainerSettings, objects: ObjectS
     else:
         working.rename(folder)
     print(json.dumps(_summary(release, folder, description, checked), indent=1))
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _understood(options: argparse.Namespace) -> tuple[_Imported, Reference]:
