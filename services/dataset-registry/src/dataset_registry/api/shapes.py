@@ -17,9 +17,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     StringConstraints,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/*]+$", strip_whitespace=True)
@@ -52,10 +54,37 @@ Severity = Literal["critical", "major", "minor", "monitor-only"]
 T = TypeVar("T")
 
 
+def _typed(schema: Any) -> Any:
+    """A schema that takes numbers as numbers and booleans as booleans, as the contract says, and no texts like them."""
+    if isinstance(schema, list):
+        return [_typed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        name: value if name in ("default", "metadata") else _typed(value) for name, value in schema.items()
+    }
+    if kept.get("type") in ("bool", "float"):
+        return kept | {"strict": True}
+    if kept.get("type") == "int":  # 5.0 is one in JSON
+        return core_schema.no_info_before_validator_function(_number, kept)
+    return kept
+
+
+def _number(value: object) -> object:
+    if isinstance(value, (bool, str)):
+        raise ValueError("Input should be a number")
+    return value
+
+
 class In(BaseModel):
     """What a caller sends. Unknown fields are refused: a typing error must not look like a setting."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        made: CoreSchema = _typed(handler(source))
+        return made
 
 
 class Out(BaseModel):
