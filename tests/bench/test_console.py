@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 from andon_chassis.objects import S3ObjectStore
 from andon_local import runtime
-from andon_local.browser import chromium
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from . import console_pages, console_sign_in, console_store
 from .console_sign_in import CREW, OWNER
@@ -107,18 +106,6 @@ def test_pages(room: Room) -> None:
         {"pages_ms": found},
         {f"slowest of {len(found)} list pages of the console, p95 ms": at_most(slowest, LIST_MS)},
     )
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    found = chromium()
-    arguments = [argument for argument in found.arguments if not argument.startswith("--headless")]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=found.program, args=arguments, env=dict(found.env)
-        )
-        yield started
-        started.close()
 
 
 def test_annotating_in_a_browser(room: Room, browser: Browser) -> None:

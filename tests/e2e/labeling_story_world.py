@@ -21,9 +21,8 @@ from uuid import uuid4
 import httpx
 import psycopg
 from andon_local import layout
-from andon_local.browser import chromium
 from andon_local.testing import Infra
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from psycopg import sql
 
 LENA, RAVI, OLGA, TOOLS = "lena", "ravi", "olga", "tools"
@@ -208,19 +207,15 @@ def sign_in(page: Page, person: str, password: str) -> None:
 
 
 @contextmanager
-def people(world: World) -> Iterator[People]:
+def people(browser: Browser, world: World) -> Iterator[People]:
     """Three people in a real Chromium."""
-    found = chromium()
-    arguments = [one for one in found.arguments if not one.startswith("--headless")]
     expect.set_options(timeout=1000 * PATIENCE_S)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found.program, args=arguments, env=dict(found.env)
-        )
-        try:
-            yield People(browser, world)
-        finally:
-            browser.close()
+    there = People(browser, world)
+    try:
+        yield there
+    finally:
+        for page in (there.lena, there.ravi, there.olga):
+            page.context.close()
 
 
 def shot(page: Page, name: str, *, whole: bool = False) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from andon_local.testing import Infra
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from .labeling_story import FIRST, Story
 from .labeling_story_blind import agreement, blind_labels, dispute
@@ -26,8 +26,8 @@ from .labeling_story_world import LENA, RAVI, TOOLS, people, playing, shot, shot
 
 
 @pytest.fixture
-def story(infra: Infra, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with playing(infra, tmp_path_factory.mktemp("story")) as world, people(world) as there:
+def story(infra: Infra, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    with playing(infra, tmp_path_factory.mktemp("story")) as world, people(browser, world) as there:
         yield Story(world, there, material())
 
 

@@ -25,12 +25,11 @@ import pytest
 import uvicorn
 from andon_chassis.clock import SystemClock
 from andon_chassis.health import Health
-from andon_local.browser import chromium
 from console.adapters.registry import HttpRegistry
 from console.api import create_app
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 PATIENCE_S = 20.0
 
@@ -560,18 +559,6 @@ def client(console: str) -> Iterator[httpx.Client]:
     headers = {"Origin": console, "Host": console.split("://")[1]}
     with httpx.Client(base_url=console, headers=headers) as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = chromium()
-    arguments = [a for a in found.arguments if not a.startswith("--headless")]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=found.program, args=arguments, env=dict(found.env)
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture

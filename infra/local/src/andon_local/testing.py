@@ -12,13 +12,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from andon_local import layout, runtime
+from andon_local.browser import chromium
 from andon_local.components import required
 from andon_local.locks import locked
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,21 @@ def mosquitto(infra: Infra) -> str:
     """A real MQTT broker on the same instance, host:port."""
     runtime.start(infra.instance.name, components=["mosquitto"], quiet=True)
     return infra.instance.endpoints.mqtt
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The Chromium of the checkout, started once: Playwright drives one at a time from a thread."""
+    from playwright.sync_api import sync_playwright  # most tests need no browser
+
+    found = chromium()
+    arguments = [one for one in found.arguments if not one.startswith("--headless")]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found.program, args=arguments, env=dict(found.env)
+        )
+        yield started
+        started.close()
 
 
 @pytest.fixture
