@@ -38,6 +38,7 @@ from trainer.domain.metrics import Figure, auroc, bootstrap, decision_figures
 from trainer.domain.snapshot import TRAIN, VALIDATION, Snapshot, SnapshotError
 from trainer.domain.split import folds
 from trainer.domain.thresholds import Thresholds, choose_thresholds
+from trainer.head_choice import STANDARD_ERRORS
 from trainer.training import Material, Outcome, Plan, described, gather, promised
 from trainer.workshop import Report, Workshop
 
@@ -193,9 +194,13 @@ def out_of_fold(
 
 
 def choose(maps_of: MapsOf, parts: Parts, grid: Grid, report: Report = lambda text: None) -> Found:
-    """The candidate that ranks best out of fold, among these images alone. Raises `SnapshotError`."""
+    """The candidate that ranks best out of fold, among these images alone.
+
+    Another backbone than the grid's first is taken only where the gain is more than one standard error (groups drawn as
+    a whole): it costs more, and the best of many is lucky. Raises `SnapshotError`.
+    """
     parts.check()
-    best: Found | None = None
+    best: dict[str, Found] = {}
     tried: list[dict[str, Any]] = []
     known = parts.can_choose()
     for spec in grid.inputs if known else grid.inputs[:1]:
@@ -208,11 +213,30 @@ def choose(maps_of: MapsOf, parts: Parts, grid: Grid, report: Report = lambda te
                     candidate.to_json() | {"auroc": None if np.isnan(quality) else round(quality, 4)}
                 )
                 report(f"{method}, {spec.width}x{spec.height}, {share}: {quality:.4f}")
-                if best is None or quality > best.quality:
-                    best = Found(candidate, distances, quality)
-    if best is None:
+                if method.backbone not in best or quality > best[method.backbone].quality:
+                    best[method.backbone] = Found(candidate, distances, quality)
+    if not best:
         raise SnapshotError("the grid of anomaly models is empty")
-    return replace(best, tried=tried)
+    chosen, *others = best.values()
+    for other in others:
+        gain = _gain(other, chosen, parts)
+        told = f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+        report(
+            f"{other.candidate.method.backbone} instead of {chosen.candidate.method.backbone}: AUROC {told}"
+        )
+        if gain.value > (gain.high - gain.low) / STANDARD_ERRORS:
+            chosen = other
+    return replace(chosen, tried=tried)
+
+
+def _gain(new: Found, old: Found, parts: Parts) -> Figure:
+    scores = [top_mean(found.distances, found.candidate.top_share) for found in (new, old)]
+
+    def gain(index: npt.NDArray[np.int_]) -> dict[str, float]:
+        ranked = [auroc(one[index], parts.is_defect[index]) for one in scores]
+        return {"gain": ranked[0] - ranked[1]}
+
+    return bootstrap(gain, parts.groups)["gain"]
 
 
 def calibrate(scores: Floats, parts: Parts, plan: Plan) -> tuple[Platt, Thresholds, str]:
