@@ -19,6 +19,7 @@ from trainer.adapters.features import FeatureCache, FeatureExtractor
 from trainer.adapters.images import load_dataset
 from trainer.adapters.maxima import RICH, write_with_maxima
 from trainer.domain.head import Head
+from trainer.domain.metrics import Figure
 from trainer.training import Plan, train_classification
 
 from .conftest import part, workshop
@@ -112,7 +113,7 @@ def trained(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training, "choose_head", watched)
-        patched.setattr(head_choice, "_gain", lambda *_: head_choice.Figure(0.1, 0.05, 0.15))
+        patched.setattr(head_choice, "ranking_gain", lambda *_: Figure(0.1, 0.05, 0.15))
         kernels = {"rich": lambda _: rich} if request.param == "kernel" else {}
         outcome = train_classification(
             load_dataset(str(pictures)), Plan("plates", SPEC), replace(shop, **kernels)

@@ -34,11 +34,10 @@ from trainer.domain.anomaly import (
     upsampled,
 )
 from trainer.domain.calibration import Bools, Floats, Platt, fit_platt
-from trainer.domain.metrics import Figure, auroc, bootstrap, decision_figures
+from trainer.domain.metrics import Figure, auroc, beyond_chance, bootstrap, decision_figures, ranking_gain
 from trainer.domain.snapshot import TRAIN, VALIDATION, Snapshot, SnapshotError
 from trainer.domain.split import folds
 from trainer.domain.thresholds import Thresholds, choose_thresholds
-from trainer.head_choice import STANDARD_ERRORS
 from trainer.training import Material, Outcome, Plan, described, gather, promised
 from trainer.workshop import Report, Workshop
 
@@ -224,19 +223,14 @@ def choose(maps_of: MapsOf, parts: Parts, grid: Grid, report: Report = lambda te
         report(
             f"{other.candidate.method.backbone} instead of {chosen.candidate.method.backbone}: AUROC {told}"
         )
-        if gain.value > (gain.high - gain.low) / STANDARD_ERRORS:
+        if beyond_chance(gain):
             chosen = other
     return replace(chosen, tried=tried)
 
 
 def _gain(new: Found, old: Found, parts: Parts) -> Figure:
-    scores = [top_mean(found.distances, found.candidate.top_share) for found in (new, old)]
-
-    def gain(index: npt.NDArray[np.int_]) -> dict[str, float]:
-        ranked = [auroc(one[index], parts.is_defect[index]) for one in scores]
-        return {"gain": ranked[0] - ranked[1]}
-
-    return bootstrap(gain, parts.groups)["gain"]
+    better, worse = (top_mean(found.distances, found.candidate.top_share) for found in (new, old))
+    return ranking_gain(better, worse, parts.is_defect, parts.groups)
 
 
 def calibrate(scores: Floats, parts: Parts, plan: Plan) -> tuple[Platt, Thresholds, str]:

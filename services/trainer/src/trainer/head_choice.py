@@ -6,22 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 from andon_vision import Preprocessing
 
 from trainer.adapters.fitting import TrainingSet, fit_class_head, fit_head
 from trainer.adapters.kernel_head import fit_kernel
 from trainer.domain.calibration import Floats
 from trainer.domain.head import Head, Kernel
-from trainer.domain.metrics import Figure, auroc, bootstrap
+from trainer.domain.metrics import auroc, beyond_chance, ranking_gain
 from trainer.workshop import Report
 
 INPUTS: Final = (Preprocessing(224, 224), Preprocessing(300, 300))
 """The second costs a plant 1.8 times the first."""
-
-STANDARD_ERRORS: Final = 3.92
-"""In a 95 % interval from end to end."""
 
 DataOf = Callable[[Preprocessing], TrainingSet]
 
@@ -60,13 +55,13 @@ def choose_head(
     for spec in inputs:
         data = rich_of(spec)
         fitted = fit_kernel(data)
-        gain = _gain(fitted.probabilities, _known(best), data)
+        gain = ranking_gain(fitted.probabilities, _known(best), data.is_defect, data.groups)
         tried.append(
             _told(spec, "kernel", auroc(fitted.probabilities, data.is_defect)) | {"gain": gain.to_json()}
         )
         told = f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
         report(f"kernel machine, {spec.width}x{spec.height}: AUROC {told}")
-        if gain.value > (gain.high - gain.low) / STANDARD_ERRORS:
+        if beyond_chance(gain):
             as_plain = replace(data, views=data.views[..., : plain.views.shape[-1]])
             head = Head(classes, fitted.kernel, fitted.calibration, fit_class_head(as_plain, classes))
             best = Chosen(spec, head, fitted.probabilities)
@@ -76,14 +71,6 @@ def choose_head(
 def _known(chosen: Chosen) -> Floats:
     assert chosen.probabilities is not None
     return chosen.probabilities
-
-
-def _gain(new: Floats, old: Floats, data: TrainingSet) -> Figure:
-    def gain(index: npt.NDArray[np.int_]) -> dict[str, float]:
-        truth = data.is_defect[index]
-        return {"gain": auroc(new[index], truth) - auroc(old[index], truth)}
-
-    return bootstrap(gain, data.groups)["gain"]
 
 
 def _told(spec: Preprocessing, head: str, quality: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,7 @@ import onnx
 
 from trainer.adapters.backbone import LITE2_MODULE, WEIGHTS_MODULE, build_backbone, levels_of, wheel_weights
 from trainer.adapters.torch_weights import read_weights
+from trainer.adapters.whole_files import whole_file
 from trainer.domain.anomaly import USUAL
 
 MODULES: Final = {
@@ -30,10 +30,8 @@ def network_file(folder: Path, name: str) -> Path:
     if not file.is_file():
         path, origin = wheel_weights(MODULES[name])
         content = build_backbone(read_weights(path), origin).SerializeToString(deterministic=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(file)
+        with whole_file(file) as stream:
+            stream.write(content)
     return file
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.domain.calibration import Bools, Floats, expected_calibration_error
 from trainer.domain.thresholds import Thresholds
+
+STANDARD_ERRORS: Final = 3.92
+"""In a 95 % interval from end to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +96,18 @@ def confusion(actual: Sequence[str], predicted: Sequence[str]) -> dict[str, dict
         row = table.setdefault(truth, {})
         row[guess] = row.get(guess, 0) + 1
     return table
+
+
+def ranking_gain(new: Floats, old: Floats, positive: Bools, groups: Sequence[int]) -> Figure:
+    """By how much the AUROC of new scores is above that of old ones of the same images, groups drawn as a whole."""
+
+    def gain(index: npt.NDArray[np.int_]) -> dict[str, float]:
+        truth = positive[index]
+        return {"gain": auroc(new[index], truth) - auroc(old[index], truth)}
+
+    return bootstrap(gain, groups)["gain"]
+
+
+def beyond_chance(gain: Figure) -> bool:
+    """Whether a gain is more than one standard error: of many candidates, the best one is lucky."""
+    return gain.value > (gain.high - gain.low) / STANDARD_ERRORS
